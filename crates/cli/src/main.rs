@@ -1,0 +1,2 @@
+//! The stvor binary.
+fn main() {}

@@ -1,0 +1,184 @@
+//! WebSocket frames: JSON text, one object a frame, told apart by `type`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Request header in which a client names, comma-separated, the optional features it speaks.
+///
+/// A relay that knows some of them answers with `features` in its handshake frame; towards a
+/// client that names none, every frame is exactly what the original's mock relay sends.
+pub const FEATURES_HEADER: &str = "stvor-features";
+
+/// Feature: messages reach the client as `deliver` frames and stay in the relay's mailbox until
+/// the client has answered `received`.
+pub const FEATURE_ACK: &str = "ack";
+
+/// A message on its way: the `message` frame without its `type`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// Chosen by the sender, echoed in `ack` and `queued`. Any JSON value in frames of others;
+    /// ours are strings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Value>,
+    /// Recipient's user id.
+    pub to: String,
+    /// Sender's user id, as claimed: no relay checks it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// `{"ciphertext", "header"}`, base64url, in our messages. Any JSON value to a relay.
+    #[serde(default)]
+    pub payload: Value,
+    /// The sender's clock in milliseconds since the Unix epoch. Not authenticated in wire 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<u64>,
+}
+
+/// A user and its public keys.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Announce {
+    /// User id.
+    pub user: String,
+    /// A [`PublicKeyBundle`](crate::PublicKeyBundle) in ours; any JSON value in others'.
+    #[serde(rename = "pub", default, skip_serializing_if = "Option::is_none")]
+    pub public_keys: Option<Value>,
+}
+
+/// What a client sends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum ClientFrame {
+    /// Registers the user on this socket; a later socket takes over.
+    Announce(Announce),
+    /// A message to be forwarded unchanged.
+    Message(Envelope),
+    /// Feature [`FEATURE_ACK`]: these deliveries are committed and may leave the mailbox.
+    Received {
+        /// The `delivery` numbers of `deliver` frames of this connection.
+        deliveries: Vec<u64>,
+    },
+}
+
+/// Whether the relay accepts the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HandshakeStatus {
+    /// Accepted.
+    Ok,
+    /// Refused; the relay closes with code 4001.
+    Error,
+}
+
+/// The relay's first frame.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handshake {
+    /// Accepted or refused.
+    pub status: HandshakeStatus,
+    /// Why it was refused, a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Features in force on this connection; absent when the client named none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<String>,
+}
+
+/// Why the relay refused a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RefusalCode {
+    /// The recipient's mailbox holds as many messages or bytes as it may.
+    MailboxFull,
+    /// The relay knows as many users as it may.
+    TooManyUsers,
+    /// A user id is empty or longer than the relay allows.
+    InvalidUserId,
+    /// The frame is larger than the relay allows; the relay closes with code 1009.
+    FrameTooLarge,
+    /// Not JSON, or not one of the frames.
+    InvalidFrame,
+    /// A code that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What a relay sends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum RelayFrame {
+    /// First frame of a relay that authenticates.
+    Handshake(Handshake),
+    /// A user and its keys: replayed after the handshake, then live.
+    Announce(Announce),
+    /// A message for a user of this socket; leaves the mailbox once written.
+    Message(Envelope),
+    /// Feature [`FEATURE_ACK`]: a message that stays in the mailbox until it is `received`.
+    Deliver {
+        /// Number of this delivery on this connection.
+        delivery: u64,
+        /// The sender's `message` frame, unchanged.
+        message: Envelope,
+    },
+    /// The message was handed to its recipient's socket.
+    Ack {
+        /// The sender's id, or null.
+        #[serde(default)]
+        id: Value,
+    },
+    /// The recipient is absent; the message is in its mailbox.
+    Queued {
+        /// The sender's id, or null.
+        #[serde(default)]
+        id: Value,
+        /// Recipient's user id.
+        #[serde(default)]
+        to: String,
+        /// A sentence for people.
+        #[serde(default)]
+        message: String,
+    },
+    /// A frame was refused; nothing was stored or forwarded.
+    Error {
+        /// The sender's id, or null.
+        #[serde(default)]
+        id: Value,
+        /// Why.
+        code: RefusalCode,
+        /// A sentence for people.
+        #[serde(default)]
+        message: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_round_trip_through_the_shapes_of_the_wire() {
+        let cases = [
+            r#"{"type":"announce","user":"alice","pub":{"identityKey":"x"}}"#,
+            r#"{"type":"message","id":"m-1","to":"bob","from":"alice","payload":{"ciphertext":"a","header":"b"}}"#,
+            r#"{"type":"received","deliveries":[1,2]}"#,
+        ];
+        for text in cases {
+            let frame: ClientFrame = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_string(&frame).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_handshake_without_features_is_the_originals() {
+        let ok = RelayFrame::Handshake(Handshake {
+            status: HandshakeStatus::Ok,
+            reason: None,
+            features: vec![],
+        });
+        assert_eq!(serde_json::to_string(&ok).unwrap(), r#"{"type":"handshake","status":"ok"}"#);
+    }
+
+    #[test]
+    fn an_unknown_refusal_code_is_read_as_unknown() {
+        let text = r#"{"type":"error","id":"m","code":"OF_A_LATER_VERSION"}"#;
+        let frame: RelayFrame = serde_json::from_str(text).unwrap();
+        assert!(matches!(frame, RelayFrame::Error { code: RefusalCode::Unknown, .. }));
+    }
+}

@@ -1,0 +1,18 @@
+//! What client and relay say to each other: bundles, WebSocket frames, HTTP bodies.
+//!
+//! JSON shapes only. No cryptography, no I/O: the relay depends on this crate and on nothing that
+//! could decrypt. docs/PROTOCOL.md, "Relay dialects", describes every shape in words.
+
+mod bundle;
+mod frame;
+mod http;
+
+pub use bundle::PublicKeyBundle;
+pub use frame::{
+    Announce, ClientFrame, Envelope, FEATURE_ACK, FEATURES_HEADER, Handshake, HandshakeStatus,
+    RefusalCode, RelayFrame,
+};
+pub use http::{
+    ErrorBody, FetchedMessage, Health, MessageBody, MessagesAnswer, PublicKeyAnswer, RegisterBody,
+    UsageAnswer,
+};
