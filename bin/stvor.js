@@ -42,7 +42,7 @@ function find() {
     return binaryPath();
   } catch (error) {
     const setup = join(__dirname, '..', 'scripts', 'setup.mjs');
-    if (!existsSync(setup)) fail(error.message);
+    if (!existsSync(setup)) fail([error.message, error.action].filter(Boolean).join(' '));
     const { status } = spawnSync(process.execPath, [setup], { stdio: ['ignore', 2, 2] });
     if (status !== 0) process.exit(status ?? 1);
     return binaryPath();

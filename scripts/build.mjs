@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { hostTriple, packages, program, root, run, script, targetDir } from './cargo.mjs';
 
-const { platformOf } = createRequire(import.meta.url)('../platform.js');
+const { platform, platformOf } = createRequire(import.meta.url)('../platform.js');
 
 /** Builds both; `flags` go to the napi program. */
 export function build({ release = false, target = hostTriple(), flags = [] } = {}) {
@@ -22,7 +22,7 @@ export function build({ release = false, target = hostTriple(), flags = [] } = {
     run(process.execPath, [napi, 'build', ...outputs, '--profile', profile, '--target', target, ...flags, '--', ...packages]);
   } else {
     run('cargo', ['build', '--locked', '--profile', profile, '--target', target, ...packages], { env: sourceEnv(target) });
-    replace(join(built, libraryName(target)), join(root, `stvor.${platformOf(target)}.node`));
+    replace(join(built, libraryName(target)), join(root, `stvor.${target === hostTriple() ? platform() : platformOf(target)}.node`));
   }
   const binary = target.includes('windows') ? 'stvor.exe' : 'stvor';
   replace(join(built, binary), join(root, binary), 0o755);

@@ -30,18 +30,19 @@ export function output(command, args) {
   }
 }
 
-/** Runs `command` with its output shown; throws if it fails. */
+/** Runs `command` with its output shown; throws if it fails. Returns its stdout where `stdio` pipes that. */
 export function run(command, args, options = {}) {
-  const { status, signal, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options });
+  const { status, signal, error, stdout } = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options });
   if (error) throw error.code === 'ENOENT' ? missing(command) : error;
   if (status !== 0) throw new Failed(`\`${[command, ...args].join(' ')}\` failed: ${signal ?? `exit code ${status}`}`);
+  return stdout;
 }
 
 /** Runs the npm that runs us, or the one in PATH. */
 export function npm(args, options) {
   const cli = process.env.npm_execpath;
   if (cli && /npm-cli\.[cm]?js$/.test(cli)) return run(process.execPath, [cli, ...args], options);
-  run('npm', args, { shell: process.platform === 'win32', ...options });
+  return run('npm', args, { shell: process.platform === 'win32', ...options });
 }
 
 /** The JavaScript file of a program that a dev dependency brings. */
