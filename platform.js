@@ -1,9 +1,11 @@
 'use strict';
 
-// Which prebuilt package fits this process, where the `stvor` binary lies, and what to say where nothing fits.
+// Which prebuilt package fits this process, where the addon and the `stvor` binary lie, and what to say where
+// nothing fits. Loading this file loads no native code.
 
 const { existsSync, readFileSync } = require('node:fs');
 const { join } = require('node:path');
+const { StvorError } = require('./lib/errors.js');
 
 /** The platforms that have prebuilt packages, by the triple that they are compiled for. */
 const targets = {
@@ -29,6 +31,15 @@ function platformOf(triple) {
   return targets[triple] ?? platform();
 }
 
+/** The addon. */
+function binding() {
+  try {
+    return require('./binding.js');
+  } catch (cause) {
+    throw missing(cause);
+  }
+}
+
 /** The path of the bundled `stvor` binary: beside us in a source build, else in the platform's package. */
 function binaryPath() {
   const name = process.platform === 'win32' ? 'stvor.exe' : 'stvor';
@@ -48,15 +59,16 @@ function missing(cause) {
   const why = known
     ? `its package @stvor/sdk-${name} is not installed (were optional dependencies left out?)`
     : `there is no prebuilt package for it`;
-  const message =
-    `@stvor/sdk cannot load its native code for ${name}: ${why}. ` +
+  const action =
     (known ? 'Install again with optional dependencies, or build' : 'Build') +
     ` it from source (needs Rust and a C compiler): node ${join(__dirname, 'scripts', 'build.mjs')} --release`;
-  return Object.assign(new Error(message, { cause }), { code: 'ERR_STVOR_PLATFORM', platform: name });
+  const message = `@stvor/sdk cannot load its native code for ${name}: ${why}. ${action}`;
+  return new StvorError('UNSUPPORTED_PLATFORM', message, action, false, { cause });
 }
 
 /** As napi-rs tells them apart: glibc reports its version, musl's loader is named in ldd. */
 function isMusl() {
+  if (process.report) process.report.excludeNetwork = true; // spares name look-ups
   const report = process.report?.getReport();
   const { header, sharedObjects = [] } = typeof report === 'string' ? JSON.parse(report) : report ?? {};
   if (header?.glibcVersionRuntime) return false;
@@ -68,4 +80,4 @@ function isMusl() {
   }
 }
 
-module.exports = { platform, platformOf, binaryPath, missing, targets };
+module.exports = { platform, platformOf, binaryPath, binding, missing, targets };

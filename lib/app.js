@@ -1,0 +1,119 @@
+'use strict';
+
+const check = require('./arguments.js');
+const { clientNotReady, fromNative } = require('./errors.js');
+const { MADE_BY_APP, StvorFacadeClient } = require('./client.js');
+const { disposable } = require('./disposable.js');
+const { Inbox } = require('./inbox.js');
+const { Link } = require('./link.js');
+
+class StvorApp {
+  #link;
+  /** For each user `{ client: Promise, leaving?: Promise }`. */
+  #users = new Map();
+  #closing;
+
+  constructor(token, link) {
+    if (token !== MADE_BY_APP) throw clientNotReady();
+    this.#link = link;
+  }
+
+  async connect(userId) {
+    try {
+      check.userId('userId', userId);
+      if (this.#closing !== undefined) throw clientNotReady();
+      const known = this.#users.get(userId);
+      const user = known === undefined || known.leaving ? this.#enter(userId, known) : known;
+      return await user.client;
+    } catch (error) {
+      throw fromNative(error);
+    }
+  }
+
+  /** Connects a user, after the same user's earlier client has left. */
+  #enter(userId, earlier) {
+    const user = {};
+    const forget = () => this.#users.get(userId) === user && this.#users.delete(userId);
+    const onLeave = (leaving) => {
+      user.leaving = leaving;
+      leaving.then(forget, forget);
+    };
+    user.client = Promise.resolve(earlier?.leaving).then(() => enter(this.#link, userId, onLeave));
+    user.client.catch(forget);
+    this.#users.set(userId, user);
+    return user;
+  }
+
+  async disconnect(userId) {
+    if (userId === undefined) return (this.#closing ??= this.#close());
+    check.userId('userId', userId);
+    const client = await this.#users.get(userId)?.client.catch(() => undefined);
+    await client?.disconnect();
+  }
+
+  async #close() {
+    const clients = await Promise.allSettled([...this.#users.values()].map((user) => user.client));
+    await Promise.allSettled(clients.map(({ value }) => value?.disconnect()));
+    await this.#link.close();
+  }
+
+  isReady() {
+    return this.#closing === undefined && this.#link.native.isReady();
+  }
+
+  async trust(peerId, fingerprint) {
+    try {
+      check.userId('peerId', peerId);
+      const expected = check.fingerprint('fingerprint', fingerprint);
+      if (this.#closing !== undefined) throw clientNotReady();
+      await this.#link.native.trust(peerId, expected);
+    } catch (error) {
+      throw fromNative(error);
+    }
+  }
+
+  getMetrics() {
+    return this.#link.native.metrics();
+  }
+}
+disposable(StvorApp);
+
+async function enter(link, userId, onLeave, afterwards) {
+  const inbox = new Inbox();
+  const { client: native, number } = await link.connect(userId, inbox);
+  const parts = { userId, link, number, native, inbox, onLeave, afterwards };
+  return new StvorFacadeClient(MADE_BY_APP, parts);
+}
+
+async function createApp(config) {
+  try {
+    const native = check.config(config);
+    check.warnAboutConfig(config);
+    return new StvorApp(MADE_BY_APP, await Link.open(native));
+  } catch (error) {
+    throw fromNative(error);
+  }
+}
+
+/** One user with an app of its own, which the client's `disconnect` closes too. */
+async function connect(options) {
+  try {
+    const { userId, ...config } = check.object('options', options);
+    check.userId('userId', userId);
+    const native = check.config(config);
+    check.warnAboutConfig(config);
+    const link = await Link.open(native);
+    try {
+      return await enter(link, userId, () => {}, () => link.close());
+    } catch (error) {
+      await link.close();
+      throw error;
+    }
+  } catch (error) {
+    throw fromNative(error);
+  }
+}
+
+const Stvor = Object.freeze({ init: createApp, createApp, connect });
+
+module.exports = { Stvor, StvorApp, createApp };

@@ -1,0 +1,180 @@
+'use strict';
+// Checks of what callers pass in. Each returns the value in the form that the addon takes.
+
+const { isUint8Array } = require('node:util').types;
+const { StvorError, invalidArgument } = require('./errors.js');
+
+/** The relay's own limit: longer ids could never be reached. */
+const MAX_USER_ID_BYTES = 256;
+/** The longest delay that a timer can hold, about 24.8 days. */
+const MAX_DELAY_MS = 2 ** 31 - 1;
+const LONE_SURROGATE = /\p{Surrogate}/u;
+
+const CONFIG_OPTIONS = [
+  'appToken',
+  'relayUrl',
+  'timeout',
+  'pollIntervalMs',
+  'ca',
+  'productionMode',
+  'storageAdapters',
+];
+const RELAY_SCHEMES = ['ws:', 'wss:', 'http:', 'https:'];
+const DEFAULT_RELAY_URL = 'ws://localhost:4444';
+const DEFAULT_TIMEOUT_MS = 10_000;
+const DEFAULT_POLL_INTERVAL_MS = 1_000;
+
+function userId(name, value) {
+  if (typeof value !== 'string' || value === '') {
+    throw invalidArgument(name, 'a non-empty string', value);
+  }
+  // Different lone surrogates would become the same U+FFFD, and so would different users.
+  if (LONE_SURROGATE.test(value)) throw invalidArgument(name, 'a well-formed string', value);
+  if (Buffer.byteLength(value) > MAX_USER_ID_BYTES) {
+    throw invalidArgument(name, `at most ${MAX_USER_ID_BYTES} bytes of UTF-8`, value);
+  }
+  return value;
+}
+
+function object(name, value) {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw invalidArgument(name, 'an object', value);
+  }
+  return value;
+}
+
+/** An options argument: may be left out, must be an object otherwise. */
+function options(name, value) {
+  return value === undefined ? {} : object(name, value);
+}
+
+function handler(name, value) {
+  if (typeof value !== 'function') throw invalidArgument(name, 'a function', value);
+  return value;
+}
+
+function boolean(name, value, otherwise) {
+  if (value === undefined) return otherwise;
+  if (typeof value !== 'boolean') throw invalidArgument(name, 'a boolean', value);
+  return value;
+}
+
+/** A time in milliseconds, from `least` up to what a timer can hold. */
+function milliseconds(name, value, otherwise, least = 0) {
+  if (value === undefined) return otherwise;
+  if (typeof value !== 'number' || !(value >= least && value <= MAX_DELAY_MS)) {
+    throw invalidArgument(name, `milliseconds from ${least} to ${MAX_DELAY_MS}`, value);
+  }
+  return Math.ceil(value);
+}
+
+/** Bytes as they are. Shared memory is copied: another thread could change it half-way. */
+function bytes(name, value, expected = 'a Buffer or Uint8Array') {
+  if (!isUint8Array(value)) throw invalidArgument(name, expected, value);
+  return value.buffer instanceof SharedArrayBuffer ? Buffer.from(value) : value;
+}
+
+/** Text as UTF-8 (lone surrogates become U+FFFD, as everywhere in Node.js), bytes as they are. */
+function content(name, value) {
+  if (typeof value === 'string') return Buffer.from(value, 'utf8');
+  return bytes(name, value, 'a string, Buffer or Uint8Array');
+}
+
+function fingerprint(name, value) {
+  if (typeof value !== 'string' || !/^[0-9a-f]{64}$/i.test(value)) {
+    throw invalidArgument(name, 'a fingerprint of 64 hexadecimal digits', value);
+  }
+  return value.toLowerCase();
+}
+
+function appToken(value) {
+  // It travels in an HTTP header, which would lose spaces at either end.
+  if (typeof value === 'string' && /^[!-~]([ -~]*[!-~])?$/.test(value)) return value;
+  throw new StvorError(
+    'INVALID_APP_TOKEN',
+    'Invalid AppToken format. AppToken must be a non-empty string of printable ASCII characters.',
+    'Get your AppToken from the developer dashboard.',
+  );
+}
+
+function relayUrl(value) {
+  if (value === undefined) return DEFAULT_RELAY_URL;
+  if (typeof value !== 'string' || !RELAY_SCHEMES.includes(schemeOf(value))) {
+    throw invalidArgument('relayUrl', 'a ws://, wss://, http:// or https:// address', value);
+  }
+  return value;
+}
+
+function schemeOf(address) {
+  try {
+    return new URL(address).protocol;
+  } catch {
+    return undefined;
+  }
+}
+
+function certificates(value) {
+  if (value === undefined) return undefined;
+  const expected = 'PEM certificates as a string or Buffer';
+  const pem = typeof value === 'string' ? Buffer.from(value) : bytes('ca', value, expected);
+  if (!Buffer.from(pem).includes('-----BEGIN CERTIFICATE-----')) {
+    throw invalidArgument('ca', expected, value);
+  }
+  return Buffer.from(pem);
+}
+
+/** Checks a configuration and returns what the addon's `open` takes. */
+function config(value) {
+  object('config', value);
+  const native = {
+    appToken: appToken(value.appToken),
+    relayUrl: relayUrl(value.relayUrl),
+    timeoutMs: milliseconds('timeout', value.timeout, DEFAULT_TIMEOUT_MS, 1),
+    pollIntervalMs: milliseconds('pollIntervalMs', value.pollIntervalMs, DEFAULT_POLL_INTERVAL_MS, 1),
+    ca: certificates(value.ca),
+  };
+  if (value.storageAdapters !== undefined) object('storageAdapters', value.storageAdapters);
+  if (boolean('productionMode', value.productionMode, false)) throw storageRequired();
+  return native;
+}
+
+function storageRequired() {
+  return new StvorError(
+    'STORAGE_REQUIRED',
+    'Production mode needs durable storage, which this version cannot use yet.',
+    'Leave productionMode out: identities, sessions and replay protection then last as long as the process.',
+  );
+}
+
+/** Says once for each configuration what in it has no effect. */
+function warnAboutConfig(value) {
+  const unknown = Object.keys(value).filter((key) => !CONFIG_OPTIONS.includes(key) && value[key] !== undefined);
+  if (unknown.length > 0) {
+    const names = unknown.map((key) => JSON.stringify(key)).join(', ');
+    warn(`Unknown configuration options have no effect: ${names}.`, 'STVOR_UNKNOWN_OPTION');
+  }
+  if (value.storageAdapters !== undefined) {
+    const text = 'storageAdapters have no effect yet: everything is kept in memory only.';
+    warn(text, 'STVOR_STORAGE_UNUSED');
+  }
+}
+
+function warn(message, code) {
+  process.emitWarning(message, { type: 'StvorWarning', code });
+}
+
+module.exports = {
+  DEFAULT_TIMEOUT_MS,
+  boolean,
+  bytes,
+  config,
+  content,
+  fingerprint,
+  handler,
+  milliseconds,
+  object,
+  options,
+  userId,
+  warn,
+  warnAboutConfig,
+};

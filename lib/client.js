@@ -1,0 +1,97 @@
+'use strict';
+
+const check = require('./arguments.js');
+const { clientNotReady, fromNative } = require('./errors.js');
+const { disposable } = require('./disposable.js');
+
+/** Only this package makes clients: the constructor takes nothing else. */
+const MADE_BY_APP = Symbol('made by app');
+
+class StvorFacadeClient {
+  #userId;
+  #link;
+  #number;
+  #native;
+  #inbox;
+  #onLeave;
+  #afterwards;
+  #disconnecting;
+
+  constructor(token, parts = {}) {
+    if (token !== MADE_BY_APP) throw clientNotReady();
+    this.#userId = parts.userId;
+    this.#link = parts.link;
+    this.#number = parts.number;
+    this.#native = parts.native;
+    this.#inbox = parts.inbox;
+    this.#onLeave = parts.onLeave;
+    this.#afterwards = parts.afterwards;
+  }
+
+  // Everything up to the first await runs at once, so calls enqueue in the order they are made.
+  async send(to, content, options) {
+    try {
+      check.userId('to', to);
+      const bytes = check.content('content', content);
+      const { timeout, waitForRecipient } = check.options('options', options);
+      const timeoutMs = check.milliseconds('timeout', timeout, undefined);
+      const wait = check.boolean('waitForRecipient', waitForRecipient, true);
+      this.#assertConnected();
+      return await this.#link.send(this.#native, to, bytes, timeoutMs, wait);
+    } catch (error) {
+      throw fromNative(error);
+    }
+  }
+
+  onMessage(handler) {
+    return this.#inbox.onMessage(handler);
+  }
+
+  onError(handler) {
+    return this.#inbox.onError(handler);
+  }
+
+  async waitForUser(userId, timeout) {
+    try {
+      check.userId('userId', userId);
+      const timeoutMs = check.milliseconds('timeout', timeout, check.DEFAULT_TIMEOUT_MS);
+      this.#assertConnected();
+      return await this.#native.waitForUser(userId, timeoutMs);
+    } catch (error) {
+      throw fromNative(error);
+    }
+  }
+
+  getUserId() {
+    return this.#userId;
+  }
+
+  fingerprint() {
+    return this.#native.fingerprint();
+  }
+
+  disconnect() {
+    if (this.#disconnecting === undefined) {
+      this.#disconnecting = this.#disconnect();
+      this.#onLeave(this.#disconnecting);
+    }
+    return this.#disconnecting;
+  }
+
+  async #disconnect() {
+    this.#inbox.close();
+    try {
+      await this.#native.disconnect();
+    } finally {
+      this.#link.detach(this.#number);
+      await this.#afterwards?.();
+    }
+  }
+
+  #assertConnected() {
+    if (this.#disconnecting !== undefined) throw clientNotReady();
+  }
+}
+disposable(StvorFacadeClient);
+
+module.exports = { MADE_BY_APP, StvorFacadeClient };

@@ -1,0 +1,104 @@
+'use strict';
+// What the SDK throws and rejects with, and how native errors become it.
+
+/** Every code an error of this SDK can carry: the original's nine, then ours. */
+const CODES = [
+  'INVALID_APP_TOKEN',
+  'AUTH_FAILED',
+  'RELAY_UNAVAILABLE',
+  'RECIPIENT_NOT_FOUND',
+  'RECIPIENT_TIMEOUT',
+  'CLIENT_NOT_READY',
+  'DELIVERY_FAILED',
+  'QUOTA_EXCEEDED',
+  'RATE_LIMITED',
+  'INVALID_ARGUMENT',
+  'IDENTITY_CHANGED',
+  'DECRYPTION_FAILED',
+  'REPLAY_DETECTED',
+  'STORAGE_FAILED',
+  'STORAGE_REQUIRED',
+  'PAYLOAD_TOO_LARGE',
+  'HANDLER_FAILED',
+  'UNSUPPORTED_PLATFORM',
+];
+
+/** Maps each code to itself, so that a misspelt comparison is `undefined` instead of never true. */
+const STVOR_ERRORS = Object.freeze(Object.fromEntries(CODES.map((code) => [code, code])));
+
+class StvorError extends Error {
+  constructor(code, message, action, retryable = false, details = {}) {
+    super(`${message} [${code}]`, 'cause' in details ? { cause: details.cause } : undefined);
+    // Reading the stack fixes its first line while the message still carries the code.
+    void this.stack;
+    Object.defineProperty(this, 'message', { value: message, writable: true, configurable: true });
+    this.code = code;
+    this.action = action;
+    this.retryable = retryable;
+    if (details.peerId !== undefined) this.peerId = details.peerId;
+  }
+
+  toString() {
+    return `${this.name}: ${this.message} [${this.code}]`;
+  }
+}
+Object.defineProperty(StvorError.prototype, 'name', {
+  value: 'StvorError',
+  writable: true,
+  configurable: true,
+});
+
+/** An INVALID_ARGUMENT that names the argument and never quotes its value, which may be secret. */
+function invalidArgument(name, expected, value) {
+  return new StvorError(
+    'INVALID_ARGUMENT',
+    `Invalid argument "${name}": expected ${expected}, got ${describe(value)}.`,
+    `Pass ${expected} as "${name}".`,
+  );
+}
+
+function describe(value) {
+  if (value === null) return 'null';
+  if (value === undefined) return 'undefined';
+  if (value === '') return 'an empty string';
+  if (typeof value === 'string') return `a string of ${value.length} characters`;
+  if (typeof value === 'number') return String(value);
+  if (Array.isArray(value)) return 'an array';
+  if (typeof value === 'object') return 'an object';
+  return `a ${typeof value}`;
+}
+
+function clientNotReady(cause) {
+  return new StvorError(
+    'CLIENT_NOT_READY',
+    'Client is not ready. Call connect() first and await it.',
+    'Make sure to await app.connect() before sending messages.',
+    false,
+    cause === undefined ? {} : { cause },
+  );
+}
+
+/**
+ * Rebuilds a StvorError from what the addon threw or rejected with: JSON in the message.
+ *
+ * Called in the facade's own functions, so that the stack shows the caller's frames.
+ */
+function fromNative(error) {
+  if (error instanceof StvorError) return error;
+  const facts = unpack(error);
+  if (facts === undefined) return error;
+  const { code, message, action, retryable, peerId } = facts;
+  return new StvorError(code, message, action, retryable, { ...(peerId && { peerId }) });
+}
+
+function unpack(error) {
+  const text = typeof error === 'string' ? error : error?.message;
+  if (typeof text !== 'string' || !text.startsWith('{')) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+module.exports = { StvorError, STVOR_ERRORS, invalidArgument, clientNotReady, fromNative };
