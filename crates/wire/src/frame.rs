@@ -89,6 +89,8 @@ pub enum RefusalCode {
     MailboxFull,
     /// The relay knows as many users as it may.
     TooManyUsers,
+    /// The relay stores as many bytes for all users together as it may.
+    StorageFull,
     /// A user id is empty or longer than the relay allows.
     InvalidUserId,
     /// The frame is larger than the relay allows; the relay closes with code 1009.

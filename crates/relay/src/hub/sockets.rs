@@ -1,0 +1,161 @@
+//! One WebSocket connection as the hub sees it: what waits to be written to it, and what was
+//! written but not yet acknowledged.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::mailbox::Sequence;
+use super::users::UserKey;
+use crate::token::Namespace;
+use crate::websocket::Frame;
+
+/// Number of a connection, never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct SocketKey(pub(crate) u64);
+
+/// Something to be written, in order.
+#[derive(Debug)]
+pub(super) enum Pending {
+    Frame(Frame),
+    /// A message that waits in a mailbox.
+    Message {
+        user: UserKey,
+        sequence: Sequence,
+    },
+    /// Announcements of the users first announced at `next` or later, up to `end`.
+    Replay {
+        next: u64,
+        end: u64,
+    },
+}
+
+/// What a queue entry costs besides the bytes of its frame.
+const OVERHEAD: usize = 32;
+
+/// An emptied queue longer than this gives its memory back: an idle socket holds none of its
+/// busy times.
+const KEPT_CAPACITY: usize = 16;
+
+/// A message written but not acknowledged.
+#[derive(Debug, Clone, Copy)]
+struct InFlight {
+    delivery: u64,
+    user: UserKey,
+    sequence: Sequence,
+}
+
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) namespace: Namespace,
+    /// The client answers deliveries with `received`.
+    pub(super) acknowledges: bool,
+    /// It named features of ours: tell it about frames that make no sense.
+    pub(super) speaks_ours: bool,
+    /// It has announced a user, so it hears of others.
+    pub(super) announced: bool,
+    pub(super) users: Vec<UserKey>,
+    pending: VecDeque<Pending>,
+    pending_bytes: usize,
+    in_flight: VecDeque<InFlight>,
+    deliveries: u64,
+    /// Something was read from it or written to it since the last look.
+    pub(super) active: bool,
+    pub(super) pinged: bool,
+    /// It is to be dropped without ceremony.
+    pub(super) doomed: bool,
+    pub(super) wake: Arc<Notify>,
+}
+
+impl Socket {
+    pub(super) fn new(namespace: Namespace, acknowledges: bool, speaks_ours: bool) -> Self {
+        Self {
+            namespace,
+            acknowledges,
+            speaks_ours,
+            announced: false,
+            users: Vec::new(),
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+            in_flight: VecDeque::new(),
+            deliveries: 0,
+            active: true,
+            pinged: false,
+            doomed: false,
+            wake: Arc::new(Notify::new()),
+        }
+    }
+
+    /// Queues a frame behind what is queued already.
+    pub(super) fn send(&mut self, frame: Frame, max_queue_bytes: usize) {
+        self.doomed |= self.pending_bytes + frame.len() > max_queue_bytes;
+        self.push(Pending::Frame(frame));
+    }
+
+    /// Queues a text frame.
+    pub(super) fn send_text(&mut self, text: Bytes, max_queue_bytes: usize) {
+        self.send(Frame::Text(text), max_queue_bytes);
+    }
+
+    /// Queues something that costs nothing worth counting.
+    pub(super) fn push(&mut self, pending: Pending) {
+        if self.pending.is_empty() || self.doomed {
+            self.wake.notify_one();
+        }
+        self.pending_bytes += cost(&pending);
+        self.pending.push_back(pending);
+    }
+
+    /// Puts something back to where it was taken from.
+    pub(super) fn push_front(&mut self, pending: Pending) {
+        self.pending_bytes += cost(&pending);
+        self.pending.push_front(pending);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Pending> {
+        let pending = self.pending.pop_front();
+        self.pending_bytes -= pending.as_ref().map_or(0, cost);
+        if self.pending.is_empty() && self.pending.capacity() > KEPT_CAPACITY {
+            self.pending = VecDeque::new();
+        }
+        pending
+    }
+
+    pub(super) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Drops everything about a user who has moved to another socket or is gone.
+    pub(super) fn forget(&mut self, gone: UserKey) {
+        self.users.retain(|user| *user != gone);
+        self.in_flight.retain(|delivery| delivery.user != gone);
+        self.pending.retain(|p| !matches!(p, Pending::Message { user, .. } if *user == gone));
+    }
+
+    /// Numbers a delivery and remembers it until it is received.
+    pub(super) fn deliver(&mut self, user: UserKey, sequence: Sequence) -> u64 {
+        self.deliveries += 1;
+        self.in_flight.push_back(InFlight { delivery: self.deliveries, user, sequence });
+        self.deliveries
+    }
+
+    /// The message that was delivered under that number, once.
+    pub(super) fn received(&mut self, delivery: u64) -> Option<(UserKey, Sequence)> {
+        let index = match self.in_flight.front()?.delivery == delivery {
+            true => 0,
+            false => self.in_flight.binary_search_by_key(&delivery, |d| d.delivery).ok()?,
+        };
+        let InFlight { user, sequence, .. } = self.in_flight.remove(index)?;
+        Some((user, sequence))
+    }
+}
+
+/// Bytes that a queue entry is counted as. Messages count in their mailboxes.
+fn cost(pending: &Pending) -> usize {
+    match pending {
+        Pending::Frame(frame) => OVERHEAD + frame.len(),
+        Pending::Message { .. } | Pending::Replay { .. } => 0,
+    }
+}

@@ -1,0 +1,11 @@
+//! WebSocket: the opening handshake, the framing and the life of one connection.
+
+mod connection;
+mod decode;
+mod encode;
+mod handshake;
+mod mask;
+
+pub(crate) use connection::{Opening, serve};
+pub(crate) use encode::Frame;
+pub(crate) use handshake::{Upgrade, upgrade};
