@@ -1,0 +1,39 @@
+// The table of figures that the package has to meet, all from one run: `node main.mjs [--json] [ROWS…]`
+// with ROWS out of size, import, ratchet, delivery, relay, growth; all of them without.
+import { cpus } from 'node:os';
+import { installPackage } from './package-under-test.mjs';
+import { number, table } from './report.mjs';
+
+const args = process.argv.slice(2);
+const json = args.includes('--json');
+const wanted = args.filter((arg) => !arg.startsWith('-'));
+const want = (name) => wanted.length === 0 || wanted.includes(name);
+
+const sizes = installPackage();
+const rows = [];
+/** Modules are loaded only now: what they measure has just been installed. */
+const sources = {
+  ratchet: async () => (await import('./rows/ratchet.mjs')).ratchetRows(),
+  import: async () => (await import('./rows/import.mjs')).importRows(),
+  size: async () => (await import('./rows/size.mjs')).sizeRows(sizes),
+  delivery: async () => (await import('./rows/delivery.mjs')).deliveryRows(),
+  relay: async () => (await import('./rows/relay.mjs')).relayRows(),
+};
+for (const [name, source] of Object.entries(sources)) {
+  if (!want(name)) continue;
+  process.stderr.write(`measuring: ${name} …\n`);
+  rows.push(...(await source()));
+}
+const growth = want('growth') ? await (await import('./rows/ratchet.mjs')).growthRows() : undefined;
+const machine = `Node.js ${process.version}, ${process.platform} ${process.arch}, ${cpus().length} x ${cpus()[0]?.model.trim()}`;
+
+if (json) console.log(JSON.stringify({ machine, rows, growth }, null, 2));
+else print();
+
+function print() {
+  console.log(`${machine}\n\n${table(rows)}`);
+  if (!growth) return;
+  const entries = (times, unit) => Object.entries(times).map(([at, us]) => `${number(Number(at))} ${unit}: ${number(us)} us`).join(', ');
+  console.log(`\nCost of a one-way message by size: ${entries(growth.bySize, 'B')}`);
+  console.log(`Cost of a one-way 64 B message by sessions in use, taken in turn: ${entries(growth.bySessions, 'sessions')}`);
+}
