@@ -1,0 +1,93 @@
+// What a user writes in an ES module. Compiled, not run; `@ts-expect-error` marks what must not compile.
+import {
+  createApp,
+  init,
+  Stvor,
+  StvorApp,
+  StvorError,
+  StvorFacadeClient,
+  STVOR_ERRORS,
+  CryptoSessionManager,
+  generateFingerprint,
+  generateKeyPair as generateFromRoot,
+  verifyMetricsSignature,
+} from '@stvor/sdk';
+import type { DecryptedMessage, ErrorCode, IIdentityStore, Metrics, SendResult, StvorAppConfig } from '@stvor/sdk';
+import { decryptMessage, encryptMessage, establishSession, generateKeyPair } from '@stvor/sdk/ratchet';
+import type { KeyPair, SessionState } from '@stvor/sdk/ratchet';
+import { startMockRelay } from '@stvor/sdk/mock-relay';
+import type { MockRelay } from '@stvor/sdk/mock-relay';
+
+const config: StvorAppConfig = { appToken: 'stvor_dev_test123', relayUrl: 'ws://localhost:4444', timeout: 5_000, pollIntervalMs: 500 };
+const app: StvorApp = await createApp(config);
+const same: StvorApp = await init(config);
+const another: StvorApp = await Stvor.init({ appToken: 'demo_token' });
+const alone: StvorFacadeClient = await Stvor.connect({ userId: 'carol', ...config });
+const alice: StvorFacadeClient = await app.connect('alice');
+
+// Both documented forms of a handler, and the unsubscribe function.
+const unsubscribe: () => void = alice.onMessage((message: DecryptedMessage) => {
+  const text: string | Uint8Array = message.content;
+  const at: Date = message.timestamp;
+  return [text, at, message.senderId, message.from, message.data, message.id];
+});
+alice.onMessage((message) => message.senderId.toUpperCase());
+alice.onMessage((from, content) => console.log(`${from.toUpperCase()}: ${content}`));
+alice.onMessage(async (from, content) => void (await Promise.resolve([from, content])));
+unsubscribe();
+alice.onError((error) => {
+  const code: ErrorCode = error.code;
+  console.error(code, error.retryable, error.action, error.peerId);
+});
+
+const result: SendResult = await alice.send('bob', 'hello', { timeout: 1_000, waitForRecipient: false });
+const status: 'delivered' | 'queued' | 'sent' = result.status;
+await alice.send('bob', new Uint8Array([1, 2, 3]));
+await alice.send('bob', Buffer.from('bytes'));
+const known: boolean = await alice.waitForUser('bob', 1_000);
+const fingerprint: string = alice.fingerprint();
+await app.trust('bob', fingerprint);
+const metrics: Metrics = app.getMetrics();
+const ready: boolean = app.isReady();
+await app.disconnect(alice.getUserId());
+await app.disconnect();
+
+try {
+  await alice.send('bob', 'hello');
+} catch (error) {
+  if (error instanceof StvorError && error.code === STVOR_ERRORS.RECIPIENT_NOT_FOUND) console.log(error.message);
+}
+
+const store: IIdentityStore = { loadIdentityKeys: async () => null, saveIdentityKeys: async () => {} };
+const manager = new CryptoSessionManager('alice', store);
+await manager.initialize();
+await manager.establishSession('bob', manager.getPublicKeys());
+const sealed: { ciphertext: string; header: string } = manager.encryptForPeer('bob', 'hello');
+const opened: string = manager.decryptFromPeer('bob', sealed.ciphertext, sealed.header);
+const valid: boolean = verifyMetricsSignature('{}', 'proof', 'stvor_token');
+
+const pair: KeyPair = generateKeyPair();
+const session: SessionState = establishSession(pair, generateFromRoot(), pair.publicKey, pair.publicKey);
+const { ciphertext, header } = encryptMessage(session, 'text');
+const bytes: Buffer = decryptMessage(session, ciphertext, header);
+const counts: number = session.sendCount + session.recvCount + session.prevSendCount;
+const print: string = generateFingerprint(pair.publicKey);
+
+const relay: MockRelay = await startMockRelay({ port: 0 });
+const port: number = relay.port;
+await relay.close();
+
+// @ts-expect-error: the AppToken is required.
+await createApp({ relayUrl: 'ws://localhost:4444' });
+// @ts-expect-error: no such option.
+await createApp({ appToken: 'stvor_x', relayURL: 'ws://localhost:4444' });
+// @ts-expect-error: neither text nor bytes.
+await alice.send('bob', { text: 'hello' });
+// @ts-expect-error: clients come from connect().
+new StvorFacadeClient();
+// @ts-expect-error: the root key stays in native memory.
+session.rootKey;
+// @ts-expect-error: sessions are advanced by the functions only.
+session.sendCount = 1;
+
+export { same, another, alone, status, known, metrics, ready, opened, valid, bytes, counts, print, port };
