@@ -92,7 +92,7 @@ function appToken(value) {
   if (typeof value === 'string' && /^[!-~]([ -~]*[!-~])?$/.test(value)) return value;
   throw new StvorError(
     'INVALID_APP_TOKEN',
-    'Invalid AppToken format. AppToken must be a non-empty string of printable ASCII characters.',
+    'Invalid AppToken format. AppToken must be a non-empty string of printable characters.',
     'Get your AppToken from the developer dashboard.',
   );
 }

@@ -34,7 +34,7 @@ class StvorFacadeClient {
       check.userId('to', to);
       const bytes = check.content('content', content);
       const { timeout, waitForRecipient } = check.options('options', options);
-      const timeoutMs = check.milliseconds('timeout', timeout, undefined);
+      const timeoutMs = check.milliseconds('timeout', timeout, undefined, 1);
       const wait = check.boolean('waitForRecipient', waitForRecipient, true);
       this.#assertConnected();
       return await this.#link.send(this.#native, to, bytes, timeoutMs, wait);
