@@ -6,9 +6,9 @@
 // Its stdin is a pipe that only we hold: servers end when it closes, so however we are killed, none
 // is left behind.
 
-const { spawn, spawnSync } = require('node:child_process');
-const { existsSync } = require('node:fs');
-const { join } = require('node:path');
+const { execFileSync, spawn, spawnSync } = require('node:child_process');
+const { existsSync, readFileSync } = require('node:fs');
+const { basename, join } = require('node:path');
 const { binaryPath } = require('../platform.js');
 
 /** Commands that run until they are told to stop. */
@@ -17,16 +17,17 @@ const servers = new Set(['mock-relay']);
 const [command, ...rest] = process.argv.slice(2);
 const args = command === undefined ? [] : [command, ...(servers.has(command) ? ['--exit-on-stdin-close'] : []), ...rest];
 
-const child = spawn(find(), args, { stdio: ['pipe', 'inherit', 'inherit'] });
-
+// Before the start: who reads the server's first line may signal at once.
 const signals = process.platform === 'win32' ? ['SIGINT', 'SIGBREAK'] : ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'];
 const forward = (signal) => child.kill(signal);
 for (const signal of signals) process.on(signal, forward);
 
-// npx that is killed outright takes nobody with it: without a parent we have nobody to serve.
+const child = spawn(find(), args, { stdio: ['pipe', 'inherit', 'inherit'] });
+
+// Without npx, that started us, we have nobody to serve. Killed outright, it cannot tell us.
 if (process.env.npm_command === 'exec') {
-  const parent = process.ppid;
-  setInterval(() => process.ppid === parent || child.kill('SIGTERM'), 500).unref();
+  const starter = npxPid();
+  setInterval(() => isRunning(starter) || child.kill('SIGTERM'), 500).unref();
 }
 
 child.on('error', (error) => fail(`stvor: cannot run ${child.spawnfile}: ${error.message}`));
@@ -46,6 +47,28 @@ function find() {
     const { status } = spawnSync(process.execPath, [setup], { stdio: ['ignore', 2, 2] });
     if (status !== 0) process.exit(status ?? 1);
     return binaryPath();
+  }
+}
+
+/** npx is our parent, or the parent of the shell in between. */
+function npxPid() {
+  const parent = process.ppid;
+  try {
+    const [, name, grandparent] =
+      process.platform === 'linux'
+        ? /^\d+ \((.*)\) \S (\d+)/.exec(readFileSync(`/proc/${parent}/stat`, 'utf8'))
+        : /^(?=.*?(\S+)$)\s*(\d+)/m.exec(execFileSync('ps', ['-o', 'ppid=,comm=', '-p', String(parent)], { encoding: 'utf8' }));
+    return /^-?(ba|da|z)?sh$/.test(basename(name)) ? Number(grandparent) : parent;
+  } catch {
+    return parent;
+  }
+}
+
+function isRunning(pid) {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return error.code === 'EPERM';
   }
 }
 
