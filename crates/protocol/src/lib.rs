@@ -1,1 +1,59 @@
-//! protocol
+//! The protocol of `@stvor/sdk`, sans-IO: keys, key agreement, ratchet, sessions, records.
+//!
+//! No I/O, no clock, no global randomness and no logging: a step is a function from a state and
+//! its input to the next state and its output. Randomness is an argument, any
+//! [`CryptoRng`](rand_core::CryptoRng). What a step draws from it, and in which order, is part of
+//! its documentation, so that recorded conversations can be replayed byte for byte.
+//!
+//! ```
+//! # use rand_core::SeedableRng as _;
+//! use stvor_protocol::{LocalKeys, Record};
+//! # let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(1);
+//!
+//! let (alice, bob) = (LocalKeys::generate(&mut rng), LocalKeys::generate(&mut rng));
+//! let to_bob = Record::new(&alice, bob.bundle().verify()?, &mut rng)?;
+//! let to_alice = Record::new(&bob, alice.bundle().verify()?, &mut rng)?;
+//!
+//! let sealed = to_bob.encrypt(b"hello", &mut rng)?;
+//! let opened = to_alice.decrypt(&bob, &sealed.header, &sealed.ciphertext, &mut rng)?;
+//! assert_eq!(*opened.plaintext, b"hello");
+//! // Store `sealed.record` and `opened.record` in place of the old ones.
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Layers, each built on those before it: [keys](LocalKeys) and [bundles](PrekeyBundle);
+//! [`x3dh_symmetric`]; [`Session`], one Double Ratchet; [`Record`], all sessions with one peer.
+//! `docs/PROTOCOL.md` specifies the bytes.
+
+mod aead;
+mod bundle;
+mod chain;
+mod chain_key;
+mod curve;
+mod fingerprint;
+mod header;
+mod kdf;
+mod keys;
+mod message_key;
+pub mod metrics;
+mod record;
+mod root_key;
+mod secret;
+mod session;
+mod skipped;
+mod x3dh;
+
+pub use bundle::{BundleError, PrekeyBundle, VerifiedBundle};
+pub use fingerprint::fingerprint;
+pub use header::{HEADER_LENGTH, Header, HeaderError, NONCE_LENGTH};
+pub use keys::{
+    IdentityKey, IdentityKeyPair, KeyError, LocalKeys, RatchetKeyPair, RatchetPublicKey,
+    SignedPrekey, SignedPrekeyPair,
+};
+pub use record::{MAX_INITIATIONS, MAX_OLDER_SESSIONS, Opened, Record, Sealed};
+pub use session::{
+    DecryptError, Decrypted, EncryptError, Encrypted, EstablishError, SavedSessionError, Session,
+    SessionState,
+};
+pub use skipped::{MAX_SKIP, MAX_SKIPPED_KEYS};
+pub use x3dh::{SharedSecret, x3dh_symmetric};

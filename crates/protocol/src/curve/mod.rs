@@ -1,0 +1,123 @@
+//! P-256: key pairs, agreement, signatures. Two backends behind one small interface.
+//!
+//! With the feature `aws-lc` (the default) aws-lc-rs does the work, without it `p256`. Each has
+//! `PrivateKey::{from_scalar, public_bytes, to_scalar, agree, sign}` and
+//! `PublicKey::{from_uncompressed, verify}`, nothing else; this module adds what both share. Tests
+//! check each against the other. A public key that exists is a point on the curve other than
+//! infinity, a private key that exists is a scalar from 1 to n-1: both are checked once, here.
+//!
+//! Spec: SEC 1, FIPS 186-5, NIST SP 800-56A; docs/PROTOCOL.md, "Keys and encodings".
+
+#[cfg(any(test, feature = "aws-lc"))]
+mod aws_lc;
+#[cfg(any(test, not(feature = "aws-lc")))]
+mod portable;
+#[cfg(test)]
+mod tests;
+
+#[cfg(feature = "aws-lc")]
+use aws_lc as backend;
+#[cfg(not(feature = "aws-lc"))]
+use portable as backend;
+
+use std::sync::Arc;
+
+use rand_core::CryptoRng;
+use zeroize::Zeroizing;
+
+use crate::secret::Secret;
+
+/// Length of a private key: a big-endian scalar.
+pub(crate) const SCALAR_LENGTH: usize = 32;
+
+/// Length of a public key: `04 || x || y`.
+pub(crate) const POINT_LENGTH: usize = 65;
+
+/// First byte of an uncompressed point. Compressed, hybrid and infinite ones are refused.
+const UNCOMPRESSED: u8 = 4;
+
+/// The x coordinate that two key pairs agree on: 32 bytes, never shortened.
+pub(crate) struct DhOutput(Secret<32>);
+
+impl DhOutput {
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+}
+
+/// A point on the curve, its encoding, and the backend's handle for it. Clones share both.
+#[derive(Clone)]
+pub(crate) struct PublicKey(Arc<Point>);
+
+struct Point {
+    bytes: [u8; POINT_LENGTH],
+    handle: backend::PublicKey,
+}
+
+impl PublicKey {
+    /// `None` unless `bytes` are 65 and encode, uncompressed, a point on the curve.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let bytes = <[u8; POINT_LENGTH]>::try_from(bytes).ok()?;
+        if bytes[0] != UNCOMPRESSED {
+            return None;
+        }
+        let handle = backend::PublicKey::from_uncompressed(&bytes)?;
+        Some(Self(Arc::new(Point { bytes, handle })))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; POINT_LENGTH] {
+        &self.0.bytes
+    }
+
+    /// Whether `signature` is ECDSA over SHA-256 of `message`, strict DER, `s` high or low.
+    pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.0.handle.verify(message, signature)
+    }
+}
+
+/// A scalar from 1 to n-1 in the backend's form. Clones share it.
+#[derive(Clone)]
+pub(crate) struct PrivateKey(Arc<backend::PrivateKey>);
+
+impl PrivateKey {
+    /// Draws 32 bytes from `rng` for each attempt; all but one attempt in 2^32 succeed.
+    pub(crate) fn generate(rng: &mut (impl CryptoRng + ?Sized)) -> (Self, PublicKey) {
+        let mut scalar = Zeroizing::new([0; SCALAR_LENGTH]);
+        loop {
+            rng.fill_bytes(&mut *scalar);
+            if let Some(pair) = Self::from_scalar(&scalar) {
+                return pair;
+            }
+        }
+    }
+
+    /// `None` unless `scalar` is between 1 and n-1.
+    pub(crate) fn from_scalar(scalar: &[u8; SCALAR_LENGTH]) -> Option<(Self, PublicKey)> {
+        let private = backend::PrivateKey::from_scalar(scalar)?;
+        let public = PublicKey::parse(&private.public_bytes()?)?;
+        Some((Self(Arc::new(private)), public))
+    }
+
+    /// The same for a scalar whose leading zero bytes were dropped; up to 32 bytes.
+    pub(crate) fn from_short_scalar(scalar: &[u8]) -> Option<(Self, PublicKey)> {
+        let start = SCALAR_LENGTH.checked_sub(scalar.len())?;
+        let mut padded = Zeroizing::new([0; SCALAR_LENGTH]);
+        padded[start..].copy_from_slice(scalar);
+        Self::from_scalar(&padded)
+    }
+
+    /// 32 bytes.
+    pub(crate) fn to_scalar(&self) -> Zeroizing<[u8; SCALAR_LENGTH]> {
+        self.0.to_scalar()
+    }
+
+    /// `DH(self, theirs)`.
+    pub(crate) fn agree(&self, theirs: &PublicKey) -> DhOutput {
+        DhOutput(self.0.agree(&theirs.0.handle))
+    }
+
+    /// ECDSA over SHA-256 of `message`, DER.
+    pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
+        self.0.sign(message)
+    }
+}

@@ -1,0 +1,183 @@
+//! Both chains exist: the Double Ratchet proper.
+
+use rand_core::CryptoRng;
+use zeroize::Zeroizing;
+
+use super::{DecryptError, Message, OpenedBy, Sending, State};
+use crate::chain::{ReceivingChain, SendingChain};
+use crate::keys::{RatchetKeyPair, RatchetPublicKey};
+use crate::root_key::RootKey;
+use crate::skipped::{MAX_SKIP, SkippedMessageKeys};
+
+#[derive(Clone)]
+pub(crate) struct Established {
+    /// `RK`
+    pub(crate) root_key: RootKey,
+    /// `DHs`
+    pub(crate) ratchet_key: RatchetKeyPair,
+    /// `DHr`
+    pub(crate) their_ratchet_key: RatchetPublicKey,
+    /// `CKs`, `Ns`
+    pub(crate) sending: SendingChain,
+    /// `CKr`, `Nr`
+    pub(crate) receiving: ReceivingChain,
+    /// `PN`
+    pub(crate) previous_chain_length: u32,
+    /// `MKSKIPPED`
+    pub(crate) skipped: SkippedMessageKeys,
+    /// The root key between the two root steps of the last turn, from which a forced ratchet makes
+    /// the sending half again. Gone with the first message sent, and not saved. It reveals
+    /// nothing that the state does not hold already: with the ratchet key beside it, it yields
+    /// the root key and sending chain that stand here too.
+    pub(crate) renewable: Option<RootKey>,
+    pub(crate) post_compromise: bool,
+}
+
+/// A Diffie-Hellman step about to be made, for a header with a new ratchet key.
+pub(crate) struct Turn<'a> {
+    pub(crate) root_key: &'a RootKey,
+    pub(crate) ratchet_key: &'a RatchetKeyPair,
+    /// Messages sent on the sending chain that ends.
+    pub(crate) sent: u32,
+    /// Those of the receiving chain that ends included.
+    pub(crate) skipped: SkippedMessageKeys,
+}
+
+impl Turn<'_> {
+    /// Opens the message on its new chain and only then, when it has proved genuine, draws our
+    /// next ratchet key and makes the sending chain.
+    ///
+    /// Spec: Double Ratchet, section 3.4 (`DHRatchet`).
+    pub(crate) fn open(
+        self,
+        message: &Message<'_>,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Result<(Established, Zeroizing<Vec<u8>>, OpenedBy), DecryptError> {
+        let header = &message.header;
+        let missing = skip_distance(0, header.counter)?;
+        let their_ratchet_key = RatchetPublicKey::parse(&header.ratchet_key)
+            .map_err(|_| DecryptError::InvalidRatchetKey)?;
+
+        let dh = self.ratchet_key.agree(their_ratchet_key.point());
+        let (intermediate, chain_key) = self.root_key.step(&dh);
+        let (receiving, skipped) = ReceivingChain::new(chain_key).skip(missing);
+        let (receiving, message_key) = next(&receiving)?;
+        let plaintext = message.open_with(&message_key)?;
+
+        let (ratchet_key, root_key, sending) = sending_half(&intermediate, &their_ratchet_key, rng);
+        let established = Established {
+            root_key,
+            ratchet_key,
+            their_ratchet_key,
+            sending,
+            receiving,
+            previous_chain_length: self.sent,
+            skipped: self.skipped.with(&header.ratchet_key, skipped),
+            renewable: Some(intermediate),
+            post_compromise: false,
+        };
+        Ok((established, plaintext, OpenedBy::Chain))
+    }
+}
+
+impl Established {
+    pub(crate) fn open(
+        &self,
+        message: &Message<'_>,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Result<(Self, Zeroizing<Vec<u8>>, OpenedBy), DecryptError> {
+        let header = &message.header;
+        if let Some((skipped, message_key)) = self.skipped.take(&header.ratchet_key, header.counter)
+        {
+            let plaintext = message.open_with(&message_key)?;
+            return Ok((Self { skipped, ..self.clone() }, plaintext, OpenedBy::SkippedKey));
+        }
+        if header.ratchet_key == *self.their_ratchet_key.as_bytes() {
+            return self.open_on_chain(message);
+        }
+        if self.skipped.holds_chain(&header.ratchet_key) {
+            // An old chain: it has ended, and this key of it is gone.
+            return Err(DecryptError::MissingMessageKey { counter: header.counter });
+        }
+        let last = header.previous_chain_length.max(self.receiving.counter);
+        skip_distance(self.receiving.counter, last)?;
+        let (_, skipped) = self.receiving.skip(last);
+        let turn = Turn {
+            root_key: &self.root_key,
+            ratchet_key: &self.ratchet_key,
+            sent: self.sending.counter,
+            skipped: self.skipped.with(self.their_ratchet_key.as_bytes(), skipped),
+        };
+        turn.open(message, rng)
+    }
+
+    fn open_on_chain(
+        &self,
+        message: &Message<'_>,
+    ) -> Result<(Self, Zeroizing<Vec<u8>>, OpenedBy), DecryptError> {
+        let header = &message.header;
+        let until = skip_distance(self.receiving.counter, header.counter)?;
+        let (receiving, skipped) = self.receiving.skip(until);
+        let (receiving, message_key) = next(&receiving)?;
+        let plaintext = message.open_with(&message_key)?;
+        let skipped = self.skipped.with(&header.ratchet_key, skipped);
+        Ok((Self { receiving, skipped, ..self.clone() }, plaintext, OpenedBy::Chain))
+    }
+
+    pub(crate) fn force_ratchet(&self, rng: &mut (impl CryptoRng + ?Sized)) -> Self {
+        let Some(intermediate) = &self.renewable else {
+            return Self { post_compromise: true, ..self.clone() };
+        };
+        let (ratchet_key, root_key, sending) =
+            sending_half(intermediate, &self.their_ratchet_key, rng);
+        Self { ratchet_key, root_key, sending, ..self.clone() }
+    }
+
+    pub(crate) fn knows_chain(&self, ratchet_key: &[u8; 65]) -> bool {
+        self.their_ratchet_key.as_bytes() == ratchet_key || self.skipped.holds_chain(ratchet_key)
+    }
+}
+
+impl Sending for Established {
+    fn sending(&self) -> &SendingChain {
+        &self.sending
+    }
+
+    fn ratchet_key(&self) -> &RatchetKeyPair {
+        &self.ratchet_key
+    }
+
+    fn previous_chain_length(&self) -> u32 {
+        self.previous_chain_length
+    }
+
+    fn with_sending(&self, sending: SendingChain) -> State {
+        State::Established(Self { sending, renewable: None, ..self.clone() })
+    }
+}
+
+/// The second half of a turn: our new ratchet key, and the sending chain that it makes.
+fn sending_half(
+    intermediate: &RootKey,
+    theirs: &RatchetPublicKey,
+    rng: &mut (impl CryptoRng + ?Sized),
+) -> (RatchetKeyPair, RootKey, SendingChain) {
+    let ratchet_key = RatchetKeyPair::generate(rng);
+    let (root_key, chain_key) = intermediate.step(&ratchet_key.agree(theirs.point()));
+    (ratchet_key, root_key, SendingChain::new(chain_key))
+}
+
+/// `counter`, if a chain whose next message is `from` may skip to it.
+fn skip_distance(from: u32, counter: u32) -> Result<u32, DecryptError> {
+    match counter.checked_sub(from) {
+        None => Err(DecryptError::MissingMessageKey { counter }),
+        Some(distance) if distance > MAX_SKIP => Err(DecryptError::TooManySkipped),
+        Some(_) => Ok(counter),
+    }
+}
+
+fn next(
+    chain: &ReceivingChain,
+) -> Result<(ReceivingChain, crate::message_key::MessageKey), DecryptError> {
+    chain.step().ok_or(DecryptError::TooManySkipped)
+}

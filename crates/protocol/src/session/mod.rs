@@ -1,0 +1,412 @@
+//! One Double Ratchet session, as wire 3 has it.
+//!
+//! A [`Session`] is one of three states, and each has only what exists in it: a chain that was
+//! never derived cannot be used, because the state has no field for it.
+//!
+//! | state | came from | sending chain | receiving chain |
+//! |---|---|---|---|
+//! | [`Pending`] | key agreement | none | none |
+//! | [`Initiated`] | our first message | yes | none |
+//! | [`Established`] | their message | yes | yes |
+//!
+//! Steps take `&self` and return the next session; an error returns nothing, so a message that is
+//! refused has changed nothing. Spec: Double Ratchet, section 3; docs/PROTOCOL.md, "Session".
+
+mod agreement;
+mod error;
+mod established;
+mod initiated;
+mod pending;
+mod saved;
+
+pub(crate) use agreement::Agreement;
+pub use error::{DecryptError, EncryptError, EstablishError, SavedSessionError};
+
+use std::fmt;
+use std::sync::Arc;
+
+use rand_core::CryptoRng;
+use zeroize::Zeroizing;
+
+use crate::bundle::VerifiedBundle;
+use crate::chain::SendingChain;
+use crate::header::{HEADER_LENGTH, Header};
+use crate::keys::{
+    IdentityKey, IdentityKeyPair, LocalKeys, RatchetKeyPair, RatchetPublicKey, SignedPrekey,
+    SignedPrekeyPair,
+};
+use established::Established;
+use initiated::Initiated;
+use pending::Pending;
+
+/// A session with one peer. Clones share the keys and cost some 100 ns.
+#[derive(Clone)]
+pub struct Session {
+    identities: Arc<Identities>,
+    state: State,
+}
+
+/// Between whom a session is. Wire 3 authenticates it through the key agreement alone.
+pub(crate) struct Identities {
+    pub(crate) ours: IdentityKey,
+    pub(crate) theirs: IdentityKey,
+}
+
+#[derive(Clone)]
+enum State {
+    Pending(Pending),
+    Initiated(Initiated),
+    Established(Established),
+}
+
+/// How far a session has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionState {
+    /// Nothing sent, nothing received: either side may begin.
+    Pending,
+    /// We began and have received nothing yet.
+    Initiated,
+    /// A message of the peer has been opened.
+    Established,
+}
+
+impl SessionState {
+    /// The name in lower case.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Initiated => "initiated",
+            Self::Established => "established",
+        }
+    }
+}
+
+/// A message sealed by [`Session::encrypt`].
+#[derive(Debug)]
+pub struct Encrypted {
+    /// The session to go on with.
+    pub session: Session,
+    /// The header, which travels in clear and is authenticated.
+    pub header: [u8; HEADER_LENGTH],
+    /// The ciphertext: as long as the plaintext, and a tag of 16 bytes.
+    pub ciphertext: Vec<u8>,
+}
+
+/// A message opened by [`Session::decrypt`].
+pub struct Decrypted {
+    /// The session to go on with.
+    pub session: Session,
+    /// What was sent; wiped when dropped.
+    pub plaintext: Zeroizing<Vec<u8>>,
+}
+
+/// Which key opened a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OpenedBy {
+    /// One that had been kept: the message is late.
+    SkippedKey,
+    /// One derived now: the peer has nothing newer in this session that we know of.
+    Chain,
+}
+
+impl Session {
+    /// Agrees on a session; costs no message, and the peer does the same on its own.
+    ///
+    /// Draws 32 bytes from `rng`: the first ratchet key. Costs three agreements and a key
+    /// generation.
+    ///
+    /// # Errors
+    ///
+    /// [`EstablishError::OwnKeys`] when the bundle carries a key of ours.
+    pub fn establish(
+        ours: &LocalKeys,
+        theirs: &VerifiedBundle,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Result<Self, EstablishError> {
+        Ok(Self::pending(Arc::new(Agreement::new(ours, theirs)?), rng))
+    }
+
+    /// The same from bare keys, for `/ratchet`. **The caller has verified that their signed
+    /// prekey was signed by their identity key**, by
+    /// [`IdentityKey::verify`](crate::IdentityKey::verify); otherwise whoever supplied it can
+    /// read everything.
+    ///
+    /// # Errors
+    ///
+    /// [`EstablishError::OwnKeys`] when one of their keys is ours.
+    pub fn establish_unverified(
+        our_identity: &IdentityKeyPair,
+        our_signed_prekey: &SignedPrekeyPair,
+        their_identity: &IdentityKey,
+        their_signed_prekey: &SignedPrekey,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Result<Self, EstablishError> {
+        let agreement = Agreement::unverified(
+            our_identity,
+            our_signed_prekey,
+            their_identity,
+            their_signed_prekey,
+        )?;
+        Ok(Self::pending(Arc::new(agreement), rng))
+    }
+
+    /// A session that may begin either way.
+    pub(crate) fn pending(agreement: Arc<Agreement>, rng: &mut (impl CryptoRng + ?Sized)) -> Self {
+        let identities = agreement.identities.clone();
+        let ratchet_key = RatchetKeyPair::generate(rng);
+        let pending = Pending { agreement, ratchet_key, post_compromise: false };
+        Self { identities, state: State::Pending(pending) }
+    }
+
+    /// A session that the peer has begun with `message`. Draws 32 bytes from `rng` if genuine.
+    pub(crate) fn respond(
+        agreement: &Agreement,
+        message: &Message<'_>,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Result<(Self, Zeroizing<Vec<u8>>), DecryptError> {
+        let (established, plaintext, _) = agreement.respond(message, rng)?;
+        let identities = agreement.identities.clone();
+        Ok((Self { identities, state: State::Established(established) }, plaintext))
+    }
+
+    /// Seals `plaintext`, any bytes. Draws 12 bytes from `rng`: the nonce.
+    ///
+    /// Costs a chain step and AES-GCM, some 1 us for a short message; the first message of a
+    /// session also an agreement.
+    ///
+    /// # Errors
+    ///
+    /// Any [`EncryptError`]; `self` is unchanged then as always.
+    pub fn encrypt(
+        &self,
+        plaintext: &[u8],
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Result<Encrypted, EncryptError> {
+        match &self.state {
+            State::Pending(pending) => self.encrypt_in(&pending.initiate(), plaintext, rng),
+            State::Initiated(initiated) => self.encrypt_in(initiated, plaintext, rng),
+            State::Established(established) => self.encrypt_in(established, plaintext, rng),
+        }
+    }
+
+    fn encrypt_in(
+        &self,
+        state: &impl Sending,
+        plaintext: &[u8],
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Result<Encrypted, EncryptError> {
+        let chain = state.sending();
+        let (next, message_key) = chain.step().ok_or(EncryptError::ChainExhausted)?;
+        let mut nonce = [0; _];
+        rng.fill_bytes(&mut nonce);
+        let header = Header {
+            ratchet_key: *state.ratchet_key().public().as_bytes(),
+            previous_chain_length: state.previous_chain_length(),
+            counter: chain.counter,
+            nonce,
+        }
+        .to_bytes();
+        let ciphertext =
+            message_key.seal(&nonce, &header, plaintext).ok_or(EncryptError::PlaintextTooLong)?;
+        Ok(Encrypted { session: self.with(state.with_sending(next)), header, ciphertext })
+    }
+
+    /// Opens a message. `header` is also the associated data; `ciphertext` ends in the tag.
+    ///
+    /// Draws 32 bytes from `rng` if, and only if, the message is genuine and brings a new ratchet
+    /// key: our next one. Costs a chain step and AES-GCM, some 1 us for a short message; with a
+    /// new ratchet key two agreements and a key generation as well.
+    ///
+    /// # Errors
+    ///
+    /// Any [`DecryptError`]; `self` is unchanged then as always.
+    pub fn decrypt(
+        &self,
+        header: &[u8],
+        ciphertext: &[u8],
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Result<Decrypted, DecryptError> {
+        let message = Message::parse(header, ciphertext)?;
+        let (session, plaintext, _) = self.open(&message, rng)?;
+        Ok(Decrypted { session, plaintext })
+    }
+
+    pub(crate) fn open(
+        &self,
+        message: &Message<'_>,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Result<(Self, Zeroizing<Vec<u8>>, OpenedBy), DecryptError> {
+        let (established, plaintext, opened_by) = match &self.state {
+            State::Pending(pending) => pending.agreement.respond(message, rng)?,
+            State::Initiated(initiated) => initiated.open(message, rng)?,
+            State::Established(established) => established.open(message, rng)?,
+        };
+        Ok((self.with(State::Established(established)), plaintext, opened_by))
+    }
+
+    /// Heals after a possible compromise without waiting for the peer, as far as it can read on.
+    ///
+    /// When nothing has been sent on the current sending chain yet, the own ratchet key is
+    /// replaced at once. Otherwise the peer relies on it, and the session is marked
+    /// ([`is_ratchet_forced`](Self::is_ratchet_forced)): the next message with a new ratchet key
+    /// of the peer, which replaces ours in any case, clears the mark. The peer can always go on
+    /// reading. Draws 32 bytes from `rng` when it replaces the key, else none.
+    #[must_use = "the session itself is unchanged"]
+    pub fn force_ratchet(&self, rng: &mut (impl CryptoRng + ?Sized)) -> Self {
+        self.with(match &self.state {
+            State::Pending(pending) => State::Pending(pending.force_ratchet(rng)),
+            State::Initiated(initiated) => State::Initiated(initiated.force_ratchet()),
+            State::Established(established) => State::Established(established.force_ratchet(rng)),
+        })
+    }
+
+    fn with(&self, state: State) -> Self {
+        Self { identities: self.identities.clone(), state }
+    }
+}
+
+/// What can be read of a session. None of it is secret.
+impl Session {
+    /// How far the session has come.
+    pub fn state(&self) -> SessionState {
+        match &self.state {
+            State::Pending(_) => SessionState::Pending,
+            State::Initiated(_) => SessionState::Initiated,
+            State::Established(_) => SessionState::Established,
+        }
+    }
+
+    /// Our identity key.
+    pub fn our_identity(&self) -> &IdentityKey {
+        &self.identities.ours
+    }
+
+    /// The peer's identity key.
+    pub fn their_identity(&self) -> &IdentityKey {
+        &self.identities.theirs
+    }
+
+    /// Our current ratchet key.
+    pub fn our_ratchet_key(&self) -> &RatchetPublicKey {
+        match &self.state {
+            State::Pending(pending) => pending.ratchet_key.public(),
+            State::Initiated(initiated) => initiated.ratchet_key.public(),
+            State::Established(established) => established.ratchet_key.public(),
+        }
+    }
+
+    /// The peer's ratchet key, 65 bytes: before its first message the signed prekey that we
+    /// began with, and nothing in a session that has not begun.
+    pub fn their_ratchet_key(&self) -> Option<&[u8; 65]> {
+        match &self.state {
+            State::Pending(_) => None,
+            State::Initiated(initiated) => Some(initiated.their_signed_prekey.as_bytes()),
+            State::Established(established) => Some(established.their_ratchet_key.as_bytes()),
+        }
+    }
+
+    /// Messages sent on the current sending chain.
+    pub fn send_count(&self) -> u32 {
+        match &self.state {
+            State::Pending(_) => 0,
+            State::Initiated(initiated) => initiated.sending.counter,
+            State::Established(established) => established.sending.counter,
+        }
+    }
+
+    /// Messages received on the current receiving chain, those skipped included.
+    pub fn receive_count(&self) -> u32 {
+        match &self.state {
+            State::Pending(_) | State::Initiated(_) => 0,
+            State::Established(established) => established.receiving.counter,
+        }
+    }
+
+    /// Messages sent on the previous sending chain.
+    pub fn previous_send_count(&self) -> u32 {
+        match &self.state {
+            State::Pending(_) | State::Initiated(_) => 0,
+            State::Established(established) => established.previous_chain_length,
+        }
+    }
+
+    /// Keys kept for messages that have not arrived.
+    pub fn skipped_count(&self) -> usize {
+        match &self.state {
+            State::Pending(_) | State::Initiated(_) => 0,
+            State::Established(established) => established.skipped.len(),
+        }
+    }
+
+    /// Whether a [forced ratchet](Self::force_ratchet) waits for the peer's next ratchet key.
+    pub fn is_ratchet_forced(&self) -> bool {
+        match &self.state {
+            State::Pending(pending) => pending.post_compromise,
+            State::Initiated(initiated) => initiated.post_compromise,
+            State::Established(established) => established.post_compromise,
+        }
+    }
+
+    /// Whether a message with this header could be opened without a Diffie-Hellman step.
+    pub(crate) fn knows_chain(&self, header: &Header) -> bool {
+        match &self.state {
+            State::Pending(_) | State::Initiated(_) => false,
+            State::Established(established) => established.knows_chain(&header.ratchet_key),
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { identities: _, state: _ } = self;
+        f.debug_struct("Session")
+            .field("state", &self.state())
+            .field("send_count", &self.send_count())
+            .field("receive_count", &self.receive_count())
+            .field("previous_send_count", &self.previous_send_count())
+            .field("skipped_count", &self.skipped_count())
+            .field("is_ratchet_forced", &self.is_ratchet_forced())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Decrypted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { session, plaintext: _ } = self;
+        f.debug_struct("Decrypted").field("session", session).finish_non_exhaustive()
+    }
+}
+
+/// A state that has a sending chain.
+trait Sending {
+    fn sending(&self) -> &SendingChain;
+    fn ratchet_key(&self) -> &RatchetKeyPair;
+    fn previous_chain_length(&self) -> u32;
+    /// The state after a message has been sent.
+    fn with_sending(&self, sending: SendingChain) -> State;
+}
+
+/// A message whose header has been taken apart and whose ciphertext may hold a tag.
+pub(crate) struct Message<'a> {
+    pub(crate) header: Header,
+    ad: &'a [u8],
+    ciphertext: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    pub(crate) fn parse(header: &'a [u8], ciphertext: &'a [u8]) -> Result<Self, DecryptError> {
+        if ciphertext.len() < crate::aead::TAG_LENGTH {
+            return Err(DecryptError::CiphertextTooShort { length: ciphertext.len() });
+        }
+        Ok(Self { header: Header::parse(header)?, ad: header, ciphertext })
+    }
+
+    fn open_with(
+        &self,
+        message_key: &crate::message_key::MessageKey,
+    ) -> Result<Zeroizing<Vec<u8>>, DecryptError> {
+        message_key
+            .open(&self.header.nonce, self.ad, self.ciphertext)
+            .ok_or(DecryptError::Authentication)
+    }
+}
