@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
-import { program, root, targetDir } from '../scripts/cargo.mjs';
+import { output, program, root, targetDir } from '../scripts/cargo.mjs';
 import { borrow, install, npx, runProgram, unpackSources, withoutNpm } from '../scripts/consumer.mjs';
 import { packMain, packPlatform, platformManifest, platforms } from '../scripts/pack.mjs';
 
@@ -54,6 +54,14 @@ describe('the packages', () => {
   test('have the version of the crates', () => {
     const { version } = readJson(root, 'package.json');
     assert.match(readFileSync(join(root, 'Cargo.toml'), 'utf8'), new RegExp(`^version = "${version}"$`, 'm'));
+  });
+
+  test('ask for the Rust that their dependencies need', () => {
+    const metadata = JSON.parse(output('cargo', ['metadata', '--format-version', '1', '--locked']));
+    const ours = metadata.packages.find(({ name }) => name === 'stvor-sdk').rust_version;
+    const newer = (version) => ours.localeCompare(version, undefined, { numeric: true }) < 0;
+    const unmet = metadata.packages.filter(({ rust_version: version }) => version && newer(version));
+    assert.deepEqual(unmet.map(({ name, rust_version: version }) => `${name} ${version}`), []);
   });
 
   test('are described in npm/ for every platform', () => {
