@@ -1,1 +1,29 @@
-//! client
+//! The client on tokio: users, their stores, and the relay they share.
+//!
+//! [`App::open`] reaches a relay, [`App::connect`] connects a user to it, [`Client::send`] seals
+//! and sends; what arrives goes to the user's [`Events`]. The protocol's steps are taken in
+//! `user`, what relays speak is known in `link`, and neither knows JavaScript.
+
+mod app;
+mod client;
+mod config;
+mod error;
+mod events;
+mod link;
+mod memory;
+mod metrics;
+mod random;
+mod store;
+mod user;
+
+pub use app::App;
+pub use client::Client;
+pub use config::Config;
+pub use error::{Code, Error};
+pub use events::{Events, Received, SendOptions, Sent, SentStatus};
+pub use metrics::Metrics;
+pub use store::{IdentityStore, ReplayCache, SessionStore, StoreError, Stores, TofuStore};
+
+/// Largest content of a message in bytes: with base64 and JSON around it, what every relay
+/// carries (the original's refuses bodies over a million characters).
+pub const MAX_CONTENT: usize = 720 << 10;

@@ -1,7 +1,10 @@
 //! WebSocket frames: JSON text, one object a frame, told apart by `type`.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// Request header in which a client names, comma-separated, the optional features it speaks.
 ///
@@ -150,6 +153,83 @@ pub enum RelayFrame {
     },
 }
 
+/// Our own `message` frame, borrowed: what a client writes.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename = "message")]
+pub struct OutgoingMessage<'a> {
+    /// Unique to the sender; echoed in `ack` and `queued`.
+    pub id: &'a str,
+    /// Recipient's user id.
+    pub to: &'a str,
+    /// Sender's user id.
+    pub from: &'a str,
+    /// What was sealed.
+    pub payload: Payload<'a>,
+    /// Milliseconds since the Unix epoch.
+    pub timestamp: u64,
+}
+
+/// A sealed message as it travels in an envelope.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payload<'a> {
+    /// base64url.
+    #[serde(borrow)]
+    pub ciphertext: Cow<'a, str>,
+    /// base64url of the 85-byte header.
+    #[serde(borrow)]
+    pub header: Cow<'a, str>,
+}
+
+/// A relay's frame as a client reads it: one flat pass, nothing copied, foreign fields ignored.
+///
+/// [`RelayFrame`] describes the same frames as types; this reads them without the buffering that
+/// an internally tagged enum costs on every message.
+#[derive(Debug, Deserialize)]
+pub struct IncomingFrame<'a> {
+    /// `handshake`, `announce`, `message`, `deliver`, `ack`, `queued`, `error`, or foreign.
+    #[serde(rename = "type", borrow)]
+    pub kind: Cow<'a, str>,
+    /// Of `handshake`.
+    #[serde(default)]
+    pub status: Option<HandshakeStatus>,
+    /// Of `handshake`.
+    #[serde(default, borrow)]
+    pub reason: Option<Cow<'a, str>>,
+    /// Of `handshake`.
+    #[serde(default)]
+    pub features: Vec<String>,
+    /// Of `announce`.
+    #[serde(default, borrow)]
+    pub user: Option<Cow<'a, str>>,
+    /// Of `announce`: a bundle, or anything.
+    #[serde(rename = "pub", default, borrow)]
+    pub public_keys: Option<&'a RawValue>,
+    /// Of `message`, `ack`, `queued`, `error`.
+    #[serde(default, borrow)]
+    pub id: Option<&'a RawValue>,
+    /// Of `message`.
+    #[serde(default, borrow)]
+    pub to: Option<Cow<'a, str>>,
+    /// Of `message`.
+    #[serde(default, borrow)]
+    pub from: Option<Cow<'a, str>>,
+    /// Of `message`: a [`Payload`], or anything.
+    #[serde(default, borrow)]
+    pub payload: Option<&'a RawValue>,
+    /// Of `message`: milliseconds since the Unix epoch in ours, or anything.
+    #[serde(default, borrow)]
+    pub timestamp: Option<&'a RawValue>,
+    /// Of `deliver`.
+    #[serde(default)]
+    pub delivery: Option<u64>,
+    /// Of `deliver`: a `message` frame. Of `queued` and `error`: a sentence.
+    #[serde(default, borrow)]
+    pub message: Option<&'a RawValue>,
+    /// Of `error`.
+    #[serde(default)]
+    pub code: Option<RefusalCode>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,6 +255,23 @@ mod tests {
             features: vec![],
         });
         assert_eq!(serde_json::to_string(&ok).unwrap(), r#"{"type":"handshake","status":"ok"}"#);
+    }
+
+    #[test]
+    fn an_outgoing_message_is_read_back_in_one_flat_pass() {
+        let text = serde_json::to_string(&OutgoingMessage {
+            id: "m-1",
+            to: "bob",
+            from: "alice",
+            payload: Payload { ciphertext: "YQ".into(), header: "Yg".into() },
+            timestamp: 7,
+        })
+        .unwrap();
+        let frame: IncomingFrame<'_> = serde_json::from_str(&text).unwrap();
+        assert_eq!(frame.kind, "message");
+        assert_eq!((frame.to.as_deref(), frame.from.as_deref()), (Some("bob"), Some("alice")));
+        let payload: Payload<'_> = serde_json::from_str(frame.payload.unwrap().get()).unwrap();
+        assert_eq!((&*payload.ciphertext, &*payload.header), ("YQ", "Yg"));
     }
 
     #[test]

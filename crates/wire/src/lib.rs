@@ -10,7 +10,7 @@ mod http;
 pub use bundle::PublicKeyBundle;
 pub use frame::{
     Announce, ClientFrame, Envelope, FEATURE_ACK, FEATURES_HEADER, Handshake, HandshakeStatus,
-    RefusalCode, RelayFrame,
+    IncomingFrame, OutgoingMessage, Payload, RefusalCode, RelayFrame,
 };
 pub use http::{
     ErrorBody, FetchedMessage, Health, MessageBody, MessagesAnswer, PublicKeyAnswer, RegisterBody,

@@ -1,0 +1,218 @@
+//! An app: one relay connection and the users who share it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use stvor_protocol::LocalKeys;
+use stvor_wire::PublicKeyBundle;
+use tokio::sync::{OnceCell, mpsc, oneshot};
+use tokio::time::{Duration, timeout};
+
+use crate::client::{Client, Inner};
+use crate::config::check_user_id;
+use crate::events::Events;
+use crate::link::{INBOX, Link, Request};
+use crate::metrics::{Counters, Metrics};
+use crate::user::UserTask;
+use crate::{Config, Error, Stores};
+
+/// An app's connection to its relay. Clones are the same app.
+#[derive(Clone)]
+pub struct App {
+    inner: Arc<AppInner>,
+}
+
+struct AppInner {
+    timeout: Duration,
+    counters: Arc<Counters>,
+    connected: Connected,
+    /// `None` once closed.
+    open: Mutex<Option<Open>>,
+}
+
+struct Open {
+    link: Link,
+    /// A cell is filled by the first of several calls for the same user; the others wait for it.
+    clients: HashMap<String, Arc<OnceCell<Client>>>,
+}
+
+impl Open {
+    fn connected(&self) -> Vec<Client> {
+        let clients = self.clients.values().filter_map(|cell| cell.get());
+        clients.filter(|client| !client.is_closed()).cloned().collect()
+    }
+}
+
+/// Counts the users whose tasks run.
+#[derive(Clone, Default)]
+pub(crate) struct Connected(Arc<AtomicUsize>);
+
+/// Held by a user's task.
+pub(crate) struct ConnectedGuard(Arc<AtomicUsize>);
+
+impl Connected {
+    fn one_more(&self) -> ConnectedGuard {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        ConnectedGuard(self.0.clone())
+    }
+}
+
+impl Drop for ConnectedGuard {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// Reaches the relay. Runs on the caller's tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_APP_TOKEN`, `INVALID_ARGUMENT`, `AUTH_FAILED`; `RELAY_UNAVAILABLE`, at once if
+    /// nothing listens.
+    pub async fn open(config: Config) -> Result<Self, Error> {
+        let config = config.check()?;
+        let (timeout, counters) = (config.timeout, Arc::new(Counters::default()));
+        let link = Link::open(config, counters.clone()).await?;
+        let open = Mutex::new(Some(Open { link, clients: HashMap::new() }));
+        let connected = Connected::default();
+        Ok(Self { inner: Arc::new(AppInner { timeout, counters, connected, open }) })
+    }
+
+    /// Whether a user is connected.
+    pub fn is_ready(&self) -> bool {
+        self.inner.connected.0.load(Ordering::Relaxed) > 0
+    }
+
+    fn open_state(&self) -> MutexGuard<'_, Option<Open>> {
+        // Nothing panics while holding it, and the map would still be whole.
+        self.inner.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Connects a user: loads or makes their keys, shows them to the relay, starts receiving.
+    /// Resolves once the relay has them. A user who is connected already is returned as they are.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT`, `STORAGE_FAILED`, `AUTH_FAILED`, `RELAY_UNAVAILABLE`;
+    /// `CLIENT_NOT_READY` after [`App::close`].
+    pub async fn connect(
+        &self,
+        user_id: &str,
+        stores: Stores,
+        events: Arc<dyn Events>,
+    ) -> Result<Client, Error> {
+        check_user_id("userId", user_id)?;
+        let (cell, link) = {
+            let mut state = self.open_state();
+            let open = state.as_mut().ok_or_else(Error::client_not_ready)?;
+            let cell = open.clients.entry(user_id.to_owned()).or_default();
+            if cell.get().is_some_and(Client::is_closed) {
+                *cell = Arc::default();
+            }
+            (cell.clone(), open.link.clone())
+        };
+        let client = cell.get_or_try_init(|| self.start(link, user_id, stores, events)).await?;
+        if self.open_state().is_none() {
+            client.disconnect().await; // the app was closed meanwhile
+            return Err(Error::client_not_ready());
+        }
+        Ok(client.clone())
+    }
+
+    async fn start(
+        &self,
+        link: Link,
+        user_id: &str,
+        stores: Stores,
+        events: Arc<dyn Events>,
+    ) -> Result<Client, Error> {
+        let keys = stores.identity.identity_key_pair(user_id).await;
+        let keys = keys.map_err(|error| Error::storage_failed(&error.0))?;
+        let id: Arc<str> = user_id.into();
+        let (inbox, arrivals) = mpsc::channel(INBOX);
+        let (done, attached) = oneshot::channel();
+        let bundle = wire_bundle(&keys);
+        link.request(Request::Attach { user: id.clone(), bundle, inbox, done });
+        match timeout(self.inner.timeout, attached).await {
+            Ok(Ok(Ok(()))) => {}
+            failed => {
+                link.request(Request::Detach { user: id });
+                return Err(match failed {
+                    Ok(Ok(Err(error))) => error,
+                    _ => Error::relay_unavailable(),
+                });
+            }
+        }
+        let (commands, queue) = mpsc::unbounded_channel();
+        let fingerprint = keys.identity_key().fingerprint();
+        let task = UserTask {
+            id: id.clone(),
+            keys,
+            stores,
+            link,
+            events,
+            counters: self.inner.counters.clone(),
+            timeout: self.inner.timeout,
+            connected: self.inner.connected.one_more(),
+        };
+        tokio::spawn(task.run(queue, arrivals));
+        Ok(Client { inner: Arc::new(Inner { user_id: id, fingerprint, commands }) })
+    }
+
+    /// Disconnects one user; nothing happens if they are not connected.
+    pub async fn disconnect_user(&self, user_id: &str) {
+        let cell = self.open_state().as_mut().and_then(|open| open.clients.remove(user_id));
+        if let Some(client) = cell.and_then(|cell| cell.get().cloned()) {
+            client.disconnect().await;
+        }
+    }
+
+    /// Disconnects every user and the relay. Further calls do nothing.
+    pub async fn close(&self) {
+        let Some(open) = self.open_state().take() else { return };
+        let leaving = open.connected();
+        futures_util::future::join_all(leaving.iter().map(Client::disconnect)).await;
+    }
+
+    /// Accepts `fingerprint` (64 lower-case hexadecimal characters) as that of `peer_id`'s
+    /// identity key, for every connected user.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT`, `STORAGE_FAILED`; `CLIENT_NOT_READY` if nobody is connected.
+    pub async fn trust(&self, peer_id: &str, fingerprint: &str) -> Result<(), Error> {
+        let clients = self.open_state().as_ref().map(Open::connected).unwrap_or_default();
+        if clients.is_empty() {
+            return Err(Error::client_not_ready());
+        }
+        for client in clients.iter().filter(|client| client.user_id() != peer_id) {
+            client.trust(peer_id, fingerprint).await?;
+        }
+        Ok(())
+    }
+
+    /// The app's counters, all users together.
+    pub fn metrics(&self) -> Metrics {
+        self.inner.counters.read()
+    }
+}
+
+fn wire_bundle(keys: &LocalKeys) -> PublicKeyBundle {
+    let bundle = keys.bundle();
+    PublicKeyBundle {
+        identity_key: BASE64_URL_SAFE_NO_PAD.encode(bundle.identity_key().as_bytes()),
+        signed_pre_key: BASE64_URL_SAFE_NO_PAD.encode(bundle.signed_prekey().as_bytes()),
+        signed_pre_key_signature: BASE64_URL_SAFE_NO_PAD.encode(bundle.signature()),
+        one_time_pre_key: String::new(),
+    }
+}

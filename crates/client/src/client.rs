@@ -1,0 +1,126 @@
+//! A handle on one connected user.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use zeroize::Zeroizing;
+
+use crate::config::check_user_id;
+use crate::events::{SendOptions, Sent};
+use crate::user::Command;
+use crate::{Error, MAX_CONTENT};
+
+/// A connected user. Clones are the same user; the user leaves when told to, or when the last
+/// clone and its app are dropped.
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) user_id: Arc<str>,
+    pub(crate) fingerprint: String,
+    pub(crate) commands: mpsc::UnboundedSender<Command>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// The user's id.
+    pub fn user_id(&self) -> &str {
+        &self.inner.user_id
+    }
+
+    /// SHA-256 of the user's identity key, 64 lower-case hexadecimal characters.
+    pub fn fingerprint(&self) -> &str {
+        &self.inner.fingerprint
+    }
+
+    /// Sends `content` (at most [`MAX_CONTENT`] bytes) to `to`, in the order of these calls.
+    ///
+    /// `done` is called exactly once, on any thread: when the relay has the message, or with
+    /// `INVALID_ARGUMENT`, `PAYLOAD_TOO_LARGE`, `CLIENT_NOT_READY`, `RECIPIENT_NOT_FOUND`,
+    /// `RECIPIENT_TIMEOUT`, `IDENTITY_CHANGED`, `DELIVERY_FAILED`, `RELAY_UNAVAILABLE`,
+    /// `QUOTA_EXCEEDED`, `RATE_LIMITED`, `AUTH_FAILED` or `STORAGE_FAILED`.
+    pub fn send(
+        &self,
+        to: String,
+        content: Vec<u8>,
+        options: SendOptions,
+        done: impl FnOnce(Result<Sent, Error>) + Send + 'static,
+    ) {
+        let content = Zeroizing::new(content);
+        if let Err(error) = self.check(&to, &content, &options) {
+            return done(Err(error));
+        }
+        let command = Command::Send { to, content, options, done: Box::new(done) };
+        if let Err(mpsc::error::SendError(Command::Send { done, .. })) =
+            self.inner.commands.send(command)
+        {
+            done(Err(Error::client_not_ready()));
+        }
+    }
+
+    fn check(&self, to: &str, content: &[u8], options: &SendOptions) -> Result<(), Error> {
+        check_user_id("to", to)?;
+        if *to == *self.inner.user_id {
+            return Err(Error::invalid_argument("to", "must be another user than the sender"));
+        }
+        if content.len() > MAX_CONTENT {
+            return Err(Error::payload_too_large(MAX_CONTENT));
+        }
+        match options.timeout {
+            Some(timeout) if timeout.is_zero() => {
+                Err(Error::invalid_argument("timeout", "must be more than 0"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until the relay shows the keys of `user_id`: `true`, or `false` after `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT`; `CLIENT_NOT_READY` after the user has left.
+    pub async fn wait_for_user(&self, user_id: &str, timeout: Duration) -> Result<bool, Error> {
+        check_user_id("userId", user_id)?;
+        let (done, outcome) = oneshot::channel();
+        let peer = user_id.to_owned();
+        self.command(Command::WaitForUser { peer, timeout, done })?;
+        outcome.await.map_err(|_| Error::client_not_ready())
+    }
+
+    /// Accepts `fingerprint` as that of `peer_id`'s identity key, for this user.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT`, `STORAGE_FAILED`; `CLIENT_NOT_READY` after the user has left.
+    pub async fn trust(&self, peer_id: &str, fingerprint: &str) -> Result<(), Error> {
+        check_user_id("peerId", peer_id)?;
+        let (done, outcome) = oneshot::channel();
+        let (peer, fingerprint) = (peer_id.to_owned(), fingerprint.to_owned());
+        self.command(Command::Trust { peer, fingerprint, done })?;
+        outcome.await.map_err(|_| Error::client_not_ready())?
+    }
+
+    /// Leaves the relay. What was sent gets a moment to be taken; further calls do nothing.
+    pub async fn disconnect(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.command(Command::Close { done }).is_ok() {
+            let _closed_or_gone = closed.await;
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.inner.commands.is_closed()
+    }
+
+    fn command(&self, command: Command) -> Result<(), Error> {
+        self.inner.commands.send(command).map_err(|_| Error::client_not_ready())
+    }
+}

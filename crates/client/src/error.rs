@@ -1,0 +1,272 @@
+//! The one error that a user of the SDK sees: a code, a sentence, what to do, whether to retry.
+//!
+//! Codes and sentences of the first nine are the original's, so that programs written against it
+//! keep working. Source: docs/PROTOCOL.md has none of this; README, "Errors", lists all.
+
+use std::fmt;
+
+/// What went wrong, for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Code {
+    /// The token is empty or holds characters that cannot travel in an HTTP header.
+    InvalidAppToken,
+    /// The relay refuses the token.
+    AuthFailed,
+    /// The relay cannot be reached, or does not answer.
+    RelayUnavailable,
+    /// Nobody of that id is known to the relay.
+    RecipientNotFound,
+    /// Nobody of that id became known within the time allowed.
+    RecipientTimeout,
+    /// The client or its app was disconnected.
+    ClientNotReady,
+    /// The relay did not take the message.
+    DeliveryFailed,
+    /// The token's quota is used up.
+    QuotaExceeded,
+    /// Too many messages.
+    RateLimited,
+    /// An argument is unusable.
+    InvalidArgument,
+    /// A peer shows another identity key than the pinned one.
+    IdentityChanged,
+    /// A peer's bundle is malformed or not signed by its identity key.
+    InvalidBundle,
+    /// A received message could not be authenticated.
+    DecryptionFailed,
+    /// A received message had been received before.
+    ReplayDetected,
+    /// A store failed; the step was not taken.
+    StorageFailed,
+    /// The content is larger than a relay carries.
+    PayloadTooLarge,
+}
+
+impl Code {
+    /// The code as programs see it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidAppToken => "INVALID_APP_TOKEN",
+            Self::AuthFailed => "AUTH_FAILED",
+            Self::RelayUnavailable => "RELAY_UNAVAILABLE",
+            Self::RecipientNotFound => "RECIPIENT_NOT_FOUND",
+            Self::RecipientTimeout => "RECIPIENT_TIMEOUT",
+            Self::ClientNotReady => "CLIENT_NOT_READY",
+            Self::DeliveryFailed => "DELIVERY_FAILED",
+            Self::QuotaExceeded => "QUOTA_EXCEEDED",
+            Self::RateLimited => "RATE_LIMITED",
+            Self::InvalidArgument => "INVALID_ARGUMENT",
+            Self::IdentityChanged => "IDENTITY_CHANGED",
+            Self::InvalidBundle => "INVALID_BUNDLE",
+            Self::DecryptionFailed => "DECRYPTION_FAILED",
+            Self::ReplayDetected => "REPLAY_DETECTED",
+            Self::StorageFailed => "STORAGE_FAILED",
+            Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An error with what its reader needs: which, why, what to do, whether trying again can help.
+///
+/// Carries no key material and no content; user ids only where the caller named them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Error {
+    /// For programs.
+    pub code: Code,
+    /// One sentence: what happened.
+    pub message: String,
+    /// One sentence, or a word of the original's: what to do.
+    pub action: String,
+    /// Whether the same call may succeed later.
+    pub retryable: bool,
+    /// The peer it concerns, where there is one.
+    pub peer_id: Option<String>,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} [{}]", self.message, self.code)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl Error {
+    fn new(code: Code, message: impl Into<String>, action: impl Into<String>) -> Self {
+        let (message, action) = (message.into(), action.into());
+        Self { code, message, action, retryable: false, peer_id: None }
+    }
+
+    fn retryable(mut self) -> Self {
+        self.retryable = true;
+        self
+    }
+
+    fn about(mut self, peer_id: &str) -> Self {
+        self.peer_id = Some(peer_id.to_owned());
+        self
+    }
+
+    pub(crate) fn invalid_app_token() -> Self {
+        Self::new(
+            Code::InvalidAppToken,
+            "Invalid AppToken format. AppToken must be a non-empty string of printable characters.",
+            "Get your AppToken from the developer dashboard.",
+        )
+    }
+
+    pub(crate) fn auth_failed() -> Self {
+        Self::new(
+            Code::AuthFailed,
+            "The AppToken is invalid or has been revoked.",
+            "Check your dashboard and regenerate a new AppToken.",
+        )
+    }
+
+    pub(crate) fn relay_unavailable() -> Self {
+        Self::new(
+            Code::RelayUnavailable,
+            "Cannot connect to STVOR relay server.",
+            "Check your internet connection.",
+        )
+        .retryable()
+    }
+
+    pub(crate) fn handshake_timeout() -> Self {
+        Self::new(
+            Code::RelayUnavailable,
+            "Relay handshake timeout",
+            "Check that relayUrl names a running relay; for a local one: npx @stvor/sdk mock-relay",
+        )
+        .retryable()
+    }
+
+    pub(crate) fn recipient_not_found(id: &str) -> Self {
+        Self::new(
+            Code::RecipientNotFound,
+            format!("User \"{id}\" not found. They may not have registered with STVOR."),
+            "Ask the recipient to initialize STVOR first, or verify the userId is correct.",
+        )
+        .about(id)
+    }
+
+    pub(crate) fn recipient_timeout(id: &str, millis: u128) -> Self {
+        Self::new(
+            Code::RecipientTimeout,
+            format!(
+                "Timed out waiting for user \"{id}\" after {millis}ms. The user may not have registered with STVOR yet."
+            ),
+            "Ensure the recipient has called connect() and is online, or increase the timeout.",
+        )
+        .retryable()
+        .about(id)
+    }
+
+    pub(crate) fn client_not_ready() -> Self {
+        Self::new(
+            Code::ClientNotReady,
+            "Client is not ready. Call connect() first and await it.",
+            "Make sure to await app.connect() before sending messages.",
+        )
+    }
+
+    pub(crate) fn delivery_failed(id: &str) -> Self {
+        Self::new(
+            Code::DeliveryFailed,
+            format!("Failed to deliver message to {id}."),
+            "Check that the recipient exists and try again.",
+        )
+        .retryable()
+        .about(id)
+    }
+
+    pub(crate) fn quota_exceeded() -> Self {
+        Self::new(Code::QuotaExceeded, "Message quota exceeded for this AppToken.", "UPGRADE_PLAN")
+    }
+
+    pub(crate) fn rate_limited() -> Self {
+        Self::new(Code::RateLimited, "Rate limit exceeded. Please try again later.", "WAIT")
+            .retryable()
+    }
+
+    /// `argument` is what the caller passed, by its JavaScript name; `problem` completes
+    /// "`argument` …".
+    pub fn invalid_argument(argument: &str, problem: &str) -> Self {
+        Self::new(
+            Code::InvalidArgument,
+            format!("{argument} {problem}."),
+            format!("Correct {argument} and call again."),
+        )
+    }
+
+    pub(crate) fn identity_changed(id: &str, fingerprint: &str) -> Self {
+        Self::new(
+            Code::IdentityChanged,
+            format!(
+                "The identity key of \"{id}\" has changed. Nothing is sent to or delivered from them until the new key is accepted."
+            ),
+            format!(
+                "Compare the fingerprint with them over another channel, then call app.trust('{id}', '{fingerprint}')."
+            ),
+        )
+        .about(id)
+    }
+
+    pub(crate) fn invalid_bundle(id: &str) -> Self {
+        Self::new(
+            Code::InvalidBundle,
+            format!("The public keys announced for \"{id}\" are malformed or not signed by their identity key."),
+            "The relay or the peer is at fault: their keys are ignored until valid ones arrive.",
+        )
+        .about(id)
+    }
+
+    pub(crate) fn decryption_failed(id: &str) -> Self {
+        Self::new(
+            Code::DecryptionFailed,
+            format!("A message from \"{id}\" could not be authenticated and was dropped."),
+            "The conversation goes on; ask the sender to send it again if something is missing.",
+        )
+        .about(id)
+    }
+
+    pub(crate) fn replay_detected(id: &str) -> Self {
+        Self::new(
+            Code::ReplayDetected,
+            format!("A message from \"{id}\" had been received before and was dropped."),
+            "Nothing to do: each message is delivered once.",
+        )
+        .about(id)
+    }
+
+    pub(crate) fn storage_failed(cause: &str) -> Self {
+        Self::new(
+            Code::StorageFailed,
+            format!("A store failed and the step was not taken: {cause}."),
+            "Check the storage adapter; the next attempt starts from the last saved state.",
+        )
+        .retryable()
+    }
+
+    pub(crate) fn payload_too_large(limit: usize) -> Self {
+        Self::new(
+            Code::PayloadTooLarge,
+            format!("The content is larger than {limit} bytes."),
+            "Send it in parts, or send a reference to it.",
+        )
+    }
+
+    /// The relay said why in words; kept as the sentence, since it knows best.
+    pub(crate) fn with_message(mut self, message: String) -> Self {
+        self.message = message;
+        self
+    }
+}

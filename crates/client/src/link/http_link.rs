@@ -1,0 +1,231 @@
+//! The link over the original's HTTP relay: registration, polling, look-ups, sends in order.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::backoff::Backoff;
+use super::http::HttpRelay;
+use super::{Incoming, Outgoing, Request, State};
+use crate::events::SentStatus;
+use crate::{Code, Error};
+
+/// Between two look-ups of a peer whom the relay does not know yet.
+const LOOKUP_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Serves users over HTTP in a task of its own until every handle is dropped.
+pub(super) fn spawn(
+    relay: HttpRelay,
+    requests: mpsc::UnboundedReceiver<Request>,
+    state: Arc<State>,
+) {
+    let link = HttpLink { relay, state, users: HashMap::new(), tasks: JoinSet::new() };
+    tokio::spawn(link.run(requests));
+}
+
+struct HttpLink {
+    relay: HttpRelay,
+    state: Arc<State>,
+    users: HashMap<Arc<str>, User>,
+    /// Dropped, and with it every task, when the link ends.
+    tasks: JoinSet<()>,
+}
+
+struct User {
+    inbox: mpsc::Sender<Incoming>,
+    outgoing: mpsc::UnboundedSender<Outgoing>,
+    running: Vec<AbortHandle>,
+    lookups: HashMap<String, AbortHandle>,
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        self.running.iter().chain(self.lookups.values()).for_each(AbortHandle::abort);
+    }
+}
+
+impl HttpLink {
+    async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
+        loop {
+            tokio::select! {
+                request = requests.recv() => match request {
+                    Some(request) => self.handle(request),
+                    None => return,
+                },
+                Some(_ended) = self.tasks.join_next() => {}
+            }
+        }
+    }
+
+    fn handle(&mut self, request: Request) {
+        match request {
+            Request::Attach { user, bundle, inbox, done } => {
+                let (outgoing, queue) = mpsc::unbounded_channel();
+                let worker = Worker {
+                    relay: self.relay.clone(),
+                    state: self.state.clone(),
+                    user: user.clone(),
+                    inbox: inbox.clone(),
+                };
+                let running = vec![
+                    self.tasks.spawn(worker.clone().poll(bundle, done)),
+                    self.tasks.spawn(worker.send_all(queue)),
+                ];
+                let lookups = HashMap::new();
+                self.users.insert(user, User { inbox, outgoing, running, lookups });
+            }
+            Request::Detach { user } => drop(self.users.remove(&user)),
+            Request::Watch { user, peer } => self.look_up(&user, peer, Patience::UntilFound),
+            Request::Refresh { user, peer } => self.look_up(&user, peer, Patience::Once),
+            Request::Unwatch { user, peer } => {
+                let lookup = self.users.get_mut(&user).and_then(|u| u.lookups.remove(&peer));
+                if let Some(lookup) = lookup {
+                    lookup.abort();
+                }
+            }
+            Request::Send(messages) => {
+                for message in messages {
+                    if let Some(user) = self.users.get(&message.from) {
+                        let _detached = user.outgoing.send(message);
+                    }
+                }
+            }
+            Request::Committed(_) => {} // a fetched inbox is empty: there is nothing to keep
+        }
+    }
+
+    fn look_up(&mut self, user: &Arc<str>, peer: String, patience: Patience) {
+        let Some(user) = self.users.get_mut(user) else { return };
+        if user.lookups.get(&peer).is_some_and(|running| !running.is_finished()) {
+            return;
+        }
+        user.lookups.retain(|_, lookup| !lookup.is_finished());
+        let lookup = look_up(self.relay.clone(), user.inbox.clone(), peer.clone(), patience);
+        user.lookups.insert(peer, self.tasks.spawn(lookup));
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    Once,
+    UntilFound,
+}
+
+async fn look_up(
+    relay: HttpRelay,
+    inbox: mpsc::Sender<Incoming>,
+    peer: String,
+    patience: Patience,
+) {
+    let mut told: HashSet<bool> = HashSet::new();
+    loop {
+        let answer = relay.bundle(&peer).await;
+        let known = matches!(answer, Ok(Some(_)));
+        let incoming = match answer {
+            Ok(Some(bundle)) => Incoming::Bundle { peer: peer.clone(), bundle: Box::new(bundle) },
+            Ok(None) => Incoming::Unknown { peer: peer.clone() },
+            Err(_) if patience == Patience::Once => Incoming::Unknown { peer: peer.clone() },
+            Err(_) => {
+                sleep(LOOKUP_INTERVAL).await;
+                continue;
+            }
+        };
+        if told.insert(known) && inbox.send(incoming).await.is_err() {
+            return;
+        }
+        if known || patience == Patience::Once {
+            return;
+        }
+        sleep(LOOKUP_INTERVAL).await;
+    }
+}
+
+/// What runs for one user.
+#[derive(Clone)]
+struct Worker {
+    relay: HttpRelay,
+    state: Arc<State>,
+    user: Arc<str>,
+    inbox: mpsc::Sender<Incoming>,
+}
+
+impl Worker {
+    /// Registers, then fetches messages until aborted. The next poll begins an interval after the
+    /// last has ended; after a failure the pauses grow.
+    async fn poll(
+        self,
+        bundle: stvor_wire::PublicKeyBundle,
+        done: oneshot::Sender<Result<(), Error>>,
+    ) {
+        let registered = self.relay.register(&self.user, &bundle).await;
+        let failed = registered.is_err();
+        let _nobody_waits = done.send(registered);
+        if failed {
+            return;
+        }
+        let mut backoff = Backoff::default();
+        let mut refused = false;
+        loop {
+            let polled = self.poll_once(&bundle).await;
+            self.state.connected.store(polled.is_ok(), Ordering::Relaxed);
+            match polled {
+                Ok(()) => {
+                    backoff.reset();
+                    refused = false;
+                    sleep(self.relay.config.poll_interval).await;
+                }
+                Err(error) => {
+                    if error.code == Code::AuthFailed && !std::mem::replace(&mut refused, true) {
+                        let _detached = self.inbox.send(Incoming::Trouble(error)).await;
+                    }
+                    sleep(backoff.next()).await;
+                }
+            }
+        }
+    }
+
+    async fn poll_once(&self, bundle: &stvor_wire::PublicKeyBundle) -> Result<(), Error> {
+        match self.relay.messages(&self.user).await? {
+            Some(messages) => {
+                for envelope in messages {
+                    let _detached = self.inbox.send(Incoming::Message(envelope)).await;
+                }
+                Ok(())
+            }
+            // The relay has lost its memory, or the user was erased.
+            None => self.relay.register(&self.user, bundle).await,
+        }
+    }
+
+    /// Sends one message after the other; one that the network swallows is tried again until its
+    /// deadline.
+    async fn send_all(self, mut queue: mpsc::UnboundedReceiver<Outgoing>) {
+        while let Some(message) = queue.recv().await {
+            let mut backoff = Backoff::default();
+            let error = loop {
+                match self.relay.send(&message).await {
+                    Ok(()) => break None,
+                    Err(error) if error.code != Code::RelayUnavailable => break Some(error),
+                    Err(error) => {
+                        let next = Instant::now() + backoff.next();
+                        if next >= message.deadline {
+                            break Some(error);
+                        }
+                        sleep_until(next).await;
+                    }
+                }
+            };
+            let id = message.id;
+            let outcome = match error {
+                None => Incoming::Taken { id, status: SentStatus::Delivered },
+                Some(error) => Incoming::Refused { id, error },
+            };
+            let _detached = self.inbox.send(outcome).await;
+        }
+    }
+}

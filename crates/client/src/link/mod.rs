@@ -1,0 +1,174 @@
+//! The connection to a relay, shared by all users of an app.
+//!
+//! A link is one task. Users ask it by [`Request`] and are told by [`Incoming`]; what a relay's
+//! dialect can and cannot do stays behind these two. Knows bundles and envelopes, no keys.
+
+mod backoff;
+mod directory;
+mod http;
+mod http_link;
+mod socket;
+mod tls;
+mod websocket;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use stvor_wire::PublicKeyBundle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::Error;
+use crate::config::{Checked, Scheme};
+use crate::events::SentStatus;
+use crate::metrics::Counters;
+
+/// Messages read ahead of a user's task; past these the link stops reading its socket, so that a
+/// relay's flood waits in the relay.
+pub(crate) const INBOX: usize = 256;
+
+/// A sealed message ready to leave.
+pub(crate) struct Outgoing {
+    /// Unique within the app.
+    pub(crate) id: String,
+    pub(crate) from: Arc<str>,
+    pub(crate) to: String,
+    /// base64url.
+    pub(crate) header: String,
+    /// base64url.
+    pub(crate) ciphertext: String,
+    pub(crate) timestamp_ms: u64,
+    /// After this instant nobody waits for it any more: not to be sent (again).
+    pub(crate) deadline: Instant,
+}
+
+/// A sealed message that has arrived.
+pub(crate) struct Envelope {
+    pub(crate) id: String,
+    pub(crate) from: String,
+    /// As it travelled: base64url, unchecked.
+    pub(crate) header: String,
+    /// As it travelled: base64url, unchecked.
+    pub(crate) ciphertext: String,
+    pub(crate) timestamp_ms: Option<u64>,
+    /// To be committed, where the relay waits for that.
+    pub(crate) delivery: Option<Delivery>,
+}
+
+/// A delivery that the relay keeps until it is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Delivery {
+    /// Which connection it came over: numbers of an older one mean nothing to the relay.
+    connection: u64,
+    number: u64,
+}
+
+/// What a user's task asks of the link.
+pub(crate) enum Request {
+    /// Announce or register a user; `done` once the relay has it.
+    Attach {
+        user: Arc<str>,
+        bundle: PublicKeyBundle,
+        inbox: mpsc::Sender<Incoming>,
+        done: oneshot::Sender<Result<(), Error>>,
+    },
+    /// The user is gone: nothing more for them.
+    Detach { user: Arc<str> },
+    /// Tell this user of the peer's bundle, now if known, and whenever it comes again.
+    Watch { user: Arc<str>, peer: String },
+    /// Ask for the peer's bundle again (relays that do not announce).
+    Refresh { user: Arc<str>, peer: String },
+    /// Nothing was agreed with this peer and nobody waits for it any more.
+    Unwatch { user: Arc<str>, peer: String },
+    /// Hand these to the relay, in order.
+    Send(Vec<Outgoing>),
+    /// These are committed: the relay may forget them.
+    Committed(Vec<Delivery>),
+}
+
+/// What the link tells a user's task.
+pub(crate) enum Incoming {
+    Message(Envelope),
+    /// A peer's keys as the relay shows them, unverified.
+    Bundle {
+        peer: String,
+        bundle: Box<PublicKeyBundle>,
+    },
+    /// The relay knows no such peer (yet).
+    Unknown {
+        peer: String,
+    },
+    /// The relay took the message.
+    Taken {
+        id: String,
+        status: SentStatus,
+    },
+    /// The relay refused the message.
+    Refused {
+        id: String,
+        error: Error,
+    },
+    /// The connection needs the user's attention; it goes on by itself.
+    Trouble(Error),
+}
+
+/// A handle on the link's task; the task ends when the last one is dropped.
+#[derive(Clone)]
+pub(crate) struct Link {
+    requests: mpsc::UnboundedSender<Request>,
+    state: Arc<State>,
+}
+
+/// What everybody may know of the link.
+#[derive(Default)]
+struct State {
+    connected: AtomicBool,
+    /// Whether a bundle must be asked for: the relay does not announce.
+    fetches_bundles: AtomicBool,
+}
+
+impl Link {
+    /// Reaches the relay, finds out what it speaks and starts the link's task.
+    ///
+    /// # Errors
+    ///
+    /// `RELAY_UNAVAILABLE` at once if nothing listens, after the configured timeout if nothing
+    /// answers; `AUTH_FAILED` if the relay refuses the token.
+    pub(crate) async fn open(config: Checked, counters: Arc<Counters>) -> Result<Self, Error> {
+        let config = Arc::new(config);
+        let (requests, queue) = mpsc::unbounded_channel();
+        let state = Arc::new(State::default());
+        let link = Self { requests, state: state.clone() };
+        let socket_url = match config.scheme {
+            Scheme::WebSocket => config.url.clone(),
+            Scheme::Http => {
+                let relay = http::HttpRelay::new(config.clone())?;
+                match relay.probe().await? {
+                    http::Speaks::WebSocketToo => http::websocket_url(&config.url),
+                    http::Speaks::Http => {
+                        state.fetches_bundles.store(true, Ordering::Relaxed);
+                        state.connected.store(true, Ordering::Relaxed);
+                        http_link::spawn(relay, queue, state);
+                        return Ok(link);
+                    }
+                }
+            }
+        };
+        websocket::spawn(socket_url, config, queue, state, counters).await?;
+        Ok(link)
+    }
+
+    /// Requests are taken in order; after the task has ended they go nowhere, and the caller's
+    /// own timeout speaks.
+    pub(crate) fn request(&self, request: Request) {
+        let _ended = self.requests.send(request);
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.state.connected.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn fetches_bundles(&self) -> bool {
+        self.state.fetches_bundles.load(Ordering::Relaxed)
+    }
+}

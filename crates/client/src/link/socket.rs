@@ -1,0 +1,254 @@
+//! One WebSocket connection: reaching the relay, finding out what it speaks, reading frames.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::time::Duration;
+
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::value::RawValue;
+use stvor_wire::{
+    FEATURE_ACK, FEATURES_HEADER, HandshakeStatus, IncomingFrame, Payload, PublicKeyBundle,
+};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
+use url::Url;
+
+use super::{Envelope, tls};
+use crate::Error;
+use crate::config::Checked;
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(super) type Writer = SplitSink<Socket, Message>;
+pub(super) type Reader = SplitStream<Socket>;
+
+/// Frames of our relay are at most 1 MiB; the rest is what `deliver` puts around one.
+const MAX_FRAME: usize = (1 << 20) + 4096;
+
+/// What the relay turned out to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Dialect {
+    /// Answers each message with `ack`, `queued` or `error`. Without it a message counts as sent
+    /// when a pong proves that the relay has read it.
+    pub(super) acknowledges: bool,
+}
+
+/// A connection that passed its handshake.
+pub(super) struct Established {
+    pub(super) writer: Writer,
+    pub(super) reader: Reader,
+    pub(super) dialect: Dialect,
+    /// Users that the relay knew already.
+    pub(super) known: Vec<(String, PublicKeyBundle)>,
+}
+
+/// Connects and waits until the relay has told what it speaks and whom it knows.
+///
+/// A ping goes out first: frames keep their order, so when its pong arrives without a `handshake`
+/// before it, the relay is one that sends none, and every known user has been replayed. No guess
+/// by time is needed.
+pub(super) async fn establish(url: &Url, config: &Checked) -> Result<Established, Error> {
+    let attempt = async {
+        let socket = connect(url, config).await?;
+        let (mut writer, mut reader) = socket.split();
+        let ping = Message::Ping(b"stvor".as_slice().into());
+        writer.send(ping).await.map_err(|_| Error::relay_unavailable())?;
+        let mut dialect = Dialect::default();
+        let mut known = Vec::new();
+        loop {
+            match reader.next().await {
+                Some(Ok(Message::Text(text))) => match read(&text) {
+                    Frame::Handshake(Ok(())) => dialect.acknowledges = true,
+                    Frame::Handshake(Err(error)) => return Err(error),
+                    Frame::Announce(user, bundle) => known.push((user, *bundle)),
+                    _ => {}
+                },
+                Some(Ok(Message::Pong(_))) => {
+                    return Ok(Established { writer, reader, dialect, known });
+                }
+                Some(Ok(Message::Close(Some(frame)))) if u16::from(frame.code) == 4001 => {
+                    return Err(Error::auth_failed());
+                }
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Err(Error::relay_unavailable()),
+            }
+        }
+    };
+    timeout(config.timeout, attempt).await.unwrap_or_else(|_| Err(Error::handshake_timeout()))
+}
+
+async fn connect(url: &Url, config: &Checked) -> Result<Socket, Error> {
+    let unavailable = |_| Error::relay_unavailable();
+    let mut request = url.as_str().into_client_request().map_err(unavailable)?;
+    let token = HeaderValue::from_str(&config.authorization);
+    let headers = request.headers_mut();
+    headers.insert("authorization", token.map_err(|_| Error::invalid_app_token())?);
+    headers.insert(FEATURES_HEADER, HeaderValue::from_static(FEATURE_ACK));
+    let connector = match url.scheme() {
+        "wss" => Connector::Rustls(tls::client_config(config.ca.as_deref())?),
+        _ => Connector::Plain,
+    };
+    let limits = WebSocketConfig::default()
+        .max_message_size(Some(MAX_FRAME))
+        .max_frame_size(Some(MAX_FRAME))
+        .read_buffer_size(32 << 10);
+    let connected = tokio_tungstenite::connect_async_tls_with_config(
+        request,
+        Some(limits),
+        true, // no Nagle: frames are already coalesced here
+        Some(connector),
+    );
+    match connected.await {
+        Ok((socket, _answer)) => Ok(socket),
+        Err(tungstenite::Error::Http(answer))
+            if matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) =>
+        {
+            Err(Error::auth_failed())
+        }
+        Err(_) => Err(Error::relay_unavailable()),
+    }
+}
+
+/// Writes everything queued and flushes once. Safe to drop at any await: a message is taken off
+/// the queue only when the socket's buffer takes it.
+pub(super) async fn drain(
+    writer: &mut Writer,
+    queue: &mut VecDeque<Message>,
+) -> Result<(), tungstenite::Error> {
+    while !queue.is_empty() {
+        poll_fn(|cx| writer.poll_ready_unpin(cx)).await?;
+        if let Some(message) = queue.pop_front() {
+            writer.start_send_unpin(message)?;
+        }
+    }
+    poll_fn(|cx| writer.poll_flush_unpin(cx)).await
+}
+
+/// Says goodbye, without waiting long for an answer.
+pub(super) async fn close(writer: &mut Writer) {
+    let _gone_anyway = timeout(Duration::from_millis(500), writer.close()).await;
+}
+
+/// A frame, as far as it concerns a client.
+pub(super) enum Frame {
+    Handshake(Result<(), Error>),
+    Announce(String, Box<PublicKeyBundle>),
+    /// For user `to`; with the relay's number if it waits for the commit.
+    Message {
+        to: String,
+        envelope: Envelope,
+        delivery: Option<u64>,
+    },
+    Delivered(String),
+    Queued(String),
+    Refused(String, stvor_wire::RefusalCode, String),
+    /// Malformed, foreign, or nothing for us.
+    Other,
+}
+
+/// Reads a text frame; whatever a relay sends, the answer is a [`Frame`].
+pub(super) fn read(text: &str) -> Frame {
+    let Ok(frame) = serde_json::from_str::<IncomingFrame<'_>>(text) else { return Frame::Other };
+    match &*frame.kind {
+        "handshake" => Frame::Handshake(match frame.status {
+            Some(HandshakeStatus::Ok) => Ok(()),
+            _ => Err(Error::auth_failed()),
+        }),
+        "announce" => announce(frame),
+        "message" => message(frame, None),
+        "deliver" => {
+            let Some(delivery) = frame.delivery else { return Frame::Other };
+            let inner = frame.message.and_then(|m| serde_json::from_str(m.get()).ok());
+            inner.map_or(Frame::Other, |inner| message(inner, Some(delivery)))
+        }
+        "ack" => Frame::Delivered(as_text(frame.id)),
+        "queued" => Frame::Queued(as_text(frame.id)),
+        "error" => {
+            let code = frame.code.unwrap_or(stvor_wire::RefusalCode::Unknown);
+            Frame::Refused(as_text(frame.id), code, as_text(frame.message))
+        }
+        _ => Frame::Other,
+    }
+}
+
+fn announce(frame: IncomingFrame<'_>) -> Frame {
+    let bundle = frame.public_keys.and_then(|p| serde_json::from_str(p.get()).ok());
+    match (frame.user, bundle) {
+        (Some(user), Some(bundle)) => Frame::Announce(user.into_owned(), Box::new(bundle)),
+        _ => Frame::Other,
+    }
+}
+
+fn message(frame: IncomingFrame<'_>, delivery: Option<u64>) -> Frame {
+    let (Some(to), Some(from)) = (frame.to, frame.from) else { return Frame::Other };
+    let payload: Option<Payload<'_>> =
+        frame.payload.and_then(|p| serde_json::from_str(p.get()).ok());
+    // A payload of another shape reaches the user's task as one that cannot be opened.
+    let (header, ciphertext) =
+        payload.map(|p| (p.header.into_owned(), p.ciphertext.into_owned())).unwrap_or_default();
+    let envelope = Envelope {
+        id: as_text(frame.id),
+        from: from.into_owned(),
+        header,
+        ciphertext,
+        timestamp_ms: frame.timestamp.and_then(|t| t.get().parse().ok()),
+        delivery: None,
+    };
+    Frame::Message { to: to.into_owned(), envelope, delivery }
+}
+
+/// A JSON string as its text, null as nothing, anything else as written.
+fn as_text(value: Option<&RawValue>) -> String {
+    let raw = value.map_or("", RawValue::get);
+    match raw {
+        "null" => String::new(),
+        _ => serde_json::from_str(raw).unwrap_or_else(|_| raw.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_read_with_whatever_id_it_has() {
+        for (id, expected) in [("\"m-1\"", "m-1"), ("7", "7"), ("null", ""), ("\"a\\u0062\"", "ab")]
+        {
+            let text = format!(
+                r#"{{"type":"message","id":{id},"to":"bob","from":"al\u0069ce","payload":{{"ciphertext":"YQ","header":"Yg","more":1}},"extra":[1]}}"#
+            );
+            let Frame::Message { to, envelope, delivery: None } = read(&text) else { panic!() };
+            assert_eq!((to.as_str(), envelope.from.as_str()), ("bob", "alice"));
+            assert_eq!(envelope.id, expected);
+            assert_eq!((envelope.ciphertext.as_str(), envelope.header.as_str()), ("YQ", "Yg"));
+        }
+    }
+
+    #[test]
+    fn a_delivery_wraps_a_message() {
+        let text = r#"{"type":"deliver","delivery":3,"message":{"type":"message","to":"b","from":"a","payload":"x","timestamp":12}}"#;
+        let Frame::Message { envelope, delivery: Some(3), .. } = read(text) else { panic!() };
+        assert_eq!((envelope.header.as_str(), envelope.timestamp_ms), ("", Some(12)));
+    }
+
+    #[test]
+    fn whatever_else_arrives_is_ignored() {
+        for text in [
+            "",
+            "null",
+            "[]",
+            "{}",
+            r#"{"type":7}"#,
+            r#"{"type":"announce","user":"a"}"#,
+            r#"{"type":"deliver"}"#,
+            "{\"type\":\"message\",\"to\":\"b\"}",
+        ] {
+            assert!(matches!(read(text), Frame::Other), "{text}");
+        }
+    }
+}

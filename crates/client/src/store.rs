@@ -1,0 +1,100 @@
+//! What outlives a step: identities, records, nonces, fingerprints. One trait for each of the
+//! documentation's adapters.
+//!
+//! Every method names the user, because the users of one app may share a store. A step of a user's
+//! task writes once: [`SessionStore::save`] takes all records that the step changed.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use stvor_protocol::{LocalKeys, Record};
+
+use crate::memory::MemoryStore;
+
+/// A store did not do what it was asked. The step that needed it is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct StoreError(
+    /// What happened, without user data.
+    pub String,
+);
+
+/// Keeps a user's long-term keys: made once, never replaced (I6).
+#[async_trait]
+pub trait IdentityStore: Send + Sync {
+    /// The user's keys; made and kept at the first call.
+    async fn identity_key_pair(&self, user_id: &str) -> Result<LocalKeys, StoreError>;
+}
+
+/// Keeps one record for each peer of a user.
+#[async_trait]
+pub trait SessionStore: Send + Sync {
+    /// The record that was last saved.
+    async fn load(&self, user_id: &str, peer_id: &str) -> Result<Option<Record>, StoreError>;
+    /// Replaces the records of these peers: all of them or, with an error, none.
+    async fn save(&self, user_id: &str, changes: &[(String, Record)]) -> Result<(), StoreError>;
+}
+
+/// Remembers nonces of opened messages for at least five minutes (I5).
+#[async_trait]
+pub trait ReplayCache: Send + Sync {
+    /// Marks the nonce, in one atomic step; `true` if it had been marked before.
+    async fn check_and_mark(
+        &self,
+        user_id: &str,
+        peer_id: &str,
+        nonce: [u8; 12],
+    ) -> Result<bool, StoreError>;
+}
+
+/// Keeps the fingerprint of the identity key first seen of each peer.
+#[async_trait]
+pub trait TofuStore: Send + Sync {
+    /// Pins `fingerprint`, in place of another if the application accepted a change.
+    async fn store_fingerprint(
+        &self,
+        user_id: &str,
+        peer_id: &str,
+        fingerprint: &str,
+    ) -> Result<(), StoreError>;
+    /// Whether `fingerprint` is the pinned one; `None` if nothing is pinned.
+    async fn verify_fingerprint(
+        &self,
+        user_id: &str,
+        peer_id: &str,
+        fingerprint: &str,
+    ) -> Result<Option<bool>, StoreError>;
+}
+
+/// The four stores of a user. Cloning shares them.
+#[derive(Clone)]
+pub struct Stores {
+    /// Long-term keys.
+    pub identity: Arc<dyn IdentityStore>,
+    /// Records.
+    pub sessions: Arc<dyn SessionStore>,
+    /// Nonces.
+    pub replay: Arc<dyn ReplayCache>,
+    /// Fingerprints.
+    pub tofu: Arc<dyn TofuStore>,
+}
+
+impl Stores {
+    /// Stores that forget everything when the last clone is dropped. Make one for an app, not one
+    /// for a connection: a user who connects again then keeps their identity and sessions.
+    pub fn memory() -> Self {
+        let store = Arc::new(MemoryStore::default());
+        Self {
+            identity: store.clone(),
+            sessions: store.clone(),
+            replay: store.clone(),
+            tofu: store,
+        }
+    }
+}
+
+impl std::fmt::Debug for Stores {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stores").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,239 @@
+//! One user: a task that owns the user's records and does everything that touches them.
+//!
+//! The task takes what waits for it, in order, works out new records from the committed ones, and
+//! then commits once: one step, one write. Only after that do envelopes leave and messages reach
+//! the application. A store that fails costs the step, never the state.
+
+mod incoming;
+mod outgoing;
+mod peer;
+mod step;
+mod trust;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use stvor_protocol::LocalKeys;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use crate::app::ConnectedGuard;
+use crate::events::{Events, SendOptions, Sent};
+use crate::link::{Incoming, Link, Request};
+use crate::metrics::Counters;
+use crate::random::OsRandom;
+use crate::{Error, Stores};
+
+use outgoing::InFlight;
+use peer::Peer;
+use step::Step;
+
+/// Commands and arrivals handled in one step at most, and so in one write.
+const BATCH: usize = 64;
+
+/// How long a client that is told to disconnect waits for the relay to take what was sent.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Called once with the outcome of a send.
+pub(crate) type Done = Box<dyn FnOnce(Result<Sent, Error>) + Send>;
+
+/// What the application asks of its user.
+pub(crate) enum Command {
+    Send { to: String, content: zeroize::Zeroizing<Vec<u8>>, options: SendOptions, done: Done },
+    Trust { peer: String, fingerprint: String, done: oneshot::Sender<Result<(), Error>> },
+    WaitForUser { peer: String, timeout: Duration, done: oneshot::Sender<bool> },
+    Close { done: oneshot::Sender<()> },
+}
+
+/// What a user's task is made of.
+pub(crate) struct UserTask {
+    pub(crate) id: Arc<str>,
+    pub(crate) keys: LocalKeys,
+    pub(crate) stores: Stores,
+    pub(crate) link: Link,
+    pub(crate) events: Arc<dyn Events>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) timeout: Duration,
+    pub(crate) connected: ConnectedGuard,
+}
+
+struct User {
+    id: Arc<str>,
+    keys: LocalKeys,
+    stores: Stores,
+    link: Link,
+    events: Arc<dyn Events>,
+    counters: Arc<Counters>,
+    timeout: Duration,
+    random: OsRandom,
+    peers: HashMap<String, Peer>,
+    /// Peers for whom something waits.
+    attention: HashSet<String>,
+    in_flight: InFlight,
+    /// Nonces marked for messages whose commit then failed: they are new once more.
+    marked: HashSet<(String, [u8; 12])>,
+    /// When peers whose step failed are tried again.
+    retry_at: Option<Instant>,
+    held: peer::HeldTotal,
+}
+
+impl UserTask {
+    /// Runs until the application closes the user or drops every handle.
+    pub(crate) async fn run(
+        self,
+        mut commands: mpsc::UnboundedReceiver<Command>,
+        mut arrivals: mpsc::Receiver<Incoming>,
+    ) {
+        let Self { id, keys, stores, link, events, counters, timeout, connected } = self;
+        let mut user = User {
+            in_flight: InFlight::new(&mut OsRandom::default()),
+            random: OsRandom::default(),
+            peers: HashMap::new(),
+            attention: HashSet::new(),
+            marked: HashSet::new(),
+            retry_at: None,
+            held: peer::HeldTotal::default(),
+            id,
+            keys,
+            stores,
+            link,
+            events,
+            counters,
+            timeout,
+        };
+        let closed = user.serve(&mut commands, &mut arrivals).await;
+        user.farewell(&mut commands, &mut arrivals).await;
+        user.link.request(Request::Detach { user: user.id.clone() });
+        drop(connected);
+        if let Some(done) = closed {
+            let _nobody_waits = done.send(());
+        }
+    }
+}
+
+impl User {
+    /// Handles commands and arrivals until told to close; returns whom to tell when closed.
+    async fn serve(
+        &mut self,
+        commands: &mut mpsc::UnboundedReceiver<Command>,
+        arrivals: &mut mpsc::Receiver<Incoming>,
+    ) -> Option<oneshot::Sender<()>> {
+        let (mut asked, mut arrived) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+        loop {
+            let wake_at = self.next_deadline();
+            tokio::select! {
+                biased;
+                taken = commands.recv_many(&mut asked, BATCH) => if taken == 0 { return None },
+                _ = arrivals.recv_many(&mut arrived, BATCH) => {}
+                () = until(wake_at) => {}
+            }
+            let mut step = Step::default();
+            let mut close = None;
+            for command in asked.drain(..) {
+                match command {
+                    Command::Close { done } => close = close.or(Some(done)),
+                    _ if close.is_some() => refuse(command),
+                    _ => self.command(command, &mut step).await,
+                }
+            }
+            for incoming in arrived.drain(..) {
+                self.incoming(incoming, &mut step).await;
+            }
+            self.overdue(&mut step).await;
+            self.commit(step).await;
+            if close.is_some() {
+                return close;
+            }
+        }
+    }
+
+    async fn command(&mut self, command: Command, step: &mut Step) {
+        match command {
+            Command::Send { to, content, options, done } => {
+                self.send(to, content, options, done, step).await;
+            }
+            Command::Trust { peer, fingerprint, done } => {
+                let outcome = self.trust(peer, fingerprint, step).await;
+                let _nobody_waits = done.send(outcome);
+            }
+            Command::WaitForUser { peer, timeout, done } => {
+                self.wait_for(peer, timeout, done).await;
+            }
+            Command::Close { .. } => {}
+        }
+    }
+
+    async fn incoming(&mut self, incoming: Incoming, step: &mut Step) {
+        match incoming {
+            Incoming::Message(envelope) => self.message(envelope, step).await,
+            Incoming::Bundle { peer, bundle } => self.bundle(peer, *bundle, step).await,
+            Incoming::Unknown { peer } => self.unknown(&peer, step).await,
+            Incoming::Taken { id, status } => self.in_flight.taken(id, status),
+            Incoming::Refused { id, error } => self.in_flight.refused(&id, error),
+            Incoming::Trouble(error) => self.events.error(error),
+        }
+    }
+
+    /// Waits a moment for the relay to take what was sent; everything else ends now.
+    async fn farewell(
+        &mut self,
+        commands: &mut mpsc::UnboundedReceiver<Command>,
+        arrivals: &mut mpsc::Receiver<Incoming>,
+    ) {
+        commands.close();
+        while let Ok(command) = commands.try_recv() {
+            refuse(command);
+        }
+        for (_, peer) in self.peers.drain() {
+            peer.abandon();
+        }
+        let end = Instant::now() + FAREWELL.min(self.timeout);
+        while !self.in_flight.is_empty() {
+            tokio::select! {
+                arrived = arrivals.recv() => match arrived {
+                    Some(Incoming::Taken { id, status }) => self.in_flight.taken(id, status),
+                    Some(Incoming::Refused { id, error }) => self.in_flight.refused(&id, error),
+                    Some(_) => {} // not acknowledged: the relay keeps it where it can
+                    None => break,
+                },
+                () = sleep_until(end) => break,
+            }
+        }
+        self.in_flight.abandon();
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let waiting = self.attention.iter().filter_map(|id| self.peers.get(id));
+        let peers = waiting.filter_map(Peer::next_deadline).min();
+        [self.in_flight.next_deadline(), peers, self.retry_at].into_iter().flatten().min()
+    }
+
+    /// Ends the waits whose time is over, and tries again what a failed store held up.
+    async fn overdue(&mut self, step: &mut Step) {
+        let now = Instant::now();
+        self.in_flight.expire(now, self.link.is_connected());
+        self.expire_waits(now, step);
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_at = None;
+            self.retry_held(step).await;
+        }
+    }
+}
+
+/// A closed user does nothing more.
+fn refuse(command: Command) {
+    match command {
+        Command::Send { done, .. } => done(Err(Error::client_not_ready())),
+        Command::Trust { done, .. } => drop(done.send(Err(Error::client_not_ready()))),
+        Command::WaitForUser { done, .. } => drop(done.send(false)),
+        Command::Close { done } => drop(done.send(())),
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

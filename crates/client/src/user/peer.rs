@@ -1,0 +1,150 @@
+//! What a user's task keeps in memory about one peer, besides the record itself.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use stvor_protocol::{Record, VerifiedBundle};
+use stvor_wire::PublicKeyBundle;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::Done;
+use crate::Error;
+use crate::link::Envelope;
+
+/// How long a message waits for the keys of a sender whom the relay has not introduced.
+const INTRODUCTION: Duration = Duration::from_secs(30);
+
+/// Messages held for all peers of a user at most, and their bytes: a relay that floods in names
+/// without keys must not fill the memory.
+const MAX_HELD: usize = 1024;
+const MAX_HELD_BYTES: usize = 16 << 20;
+
+/// One peer.
+#[derive(Default)]
+pub(super) struct Peer {
+    /// As last committed.
+    pub(super) committed: Option<Record>,
+    /// As the step in progress has it, if it changed.
+    pub(super) working: Option<Record>,
+    /// Whether the store was asked.
+    pub(super) loaded: bool,
+    /// The keys last shown by the relay that their owner signed.
+    pub(super) announced: Option<Announced>,
+    /// The fingerprint of an identity key that is not the pinned one: nothing goes in or out.
+    pub(super) blocked: Option<String>,
+    /// Whether the fingerprint is known to be pinned.
+    pub(super) pinned: bool,
+    /// Sends that wait for the peer's keys.
+    pub(super) sends: VecDeque<WaitingSend>,
+    /// Messages that cannot be opened yet, in order of arrival.
+    pub(super) held: VecDeque<Held>,
+    /// Who waits for the peer to become known.
+    pub(super) waiters: Vec<(Instant, oneshot::Sender<bool>)>,
+    /// When the relay was last asked for the keys again.
+    pub(super) refreshed_at: Option<Instant>,
+}
+
+/// Keys as shown and as verified.
+pub(super) struct Announced {
+    pub(super) raw: PublicKeyBundle,
+    pub(super) verified: VerifiedBundle,
+}
+
+pub(super) struct WaitingSend {
+    pub(super) content: zeroize::Zeroizing<Vec<u8>>,
+    pub(super) timeout: Duration,
+    pub(super) deadline: Instant,
+    pub(super) wait_for_recipient: bool,
+    pub(super) done: Done,
+}
+
+pub(super) struct Held {
+    pub(super) envelope: Envelope,
+    since: Instant,
+}
+
+/// Messages held for all peers together.
+#[derive(Debug, Default)]
+pub(super) struct HeldTotal {
+    messages: usize,
+    bytes: usize,
+}
+
+fn size(envelope: &Envelope) -> usize {
+    envelope.ciphertext.len() + envelope.header.len() + envelope.id.len() + envelope.from.len()
+}
+
+impl Peer {
+    /// The record to go on from.
+    pub(super) fn record(&self) -> Option<&Record> {
+        self.working.as_ref().or(self.committed.as_ref())
+    }
+
+    /// Whether a message can be sealed or opened now.
+    pub(super) fn is_usable(&self) -> bool {
+        self.blocked.is_none()
+            && self.loaded
+            && (self.record().is_some() || self.announced.is_some())
+    }
+
+    /// Holds a message behind those held already; gives it back if there is no room.
+    pub(super) fn hold(
+        &mut self,
+        envelope: Envelope,
+        total: &mut HeldTotal,
+    ) -> Result<(), Envelope> {
+        let bytes = size(&envelope);
+        if total.messages >= MAX_HELD || total.bytes + bytes > MAX_HELD_BYTES {
+            return Err(envelope);
+        }
+        total.messages += 1;
+        total.bytes += bytes;
+        self.held.push_back(Held { envelope, since: Instant::now() });
+        Ok(())
+    }
+
+    /// Puts messages of a step that failed back before the others, in order; they were held or
+    /// admitted before, so there is no limit to meet.
+    pub(super) fn hold_again(&mut self, envelope: Envelope, total: &mut HeldTotal) {
+        total.messages += 1;
+        total.bytes += size(&envelope);
+        self.held.push_front(Held { envelope, since: Instant::now() });
+    }
+
+    pub(super) fn take_held(&mut self, total: &mut HeldTotal) -> Option<Envelope> {
+        let held = self.held.pop_front()?;
+        total.messages = total.messages.saturating_sub(1);
+        total.bytes = total.bytes.saturating_sub(size(&held.envelope));
+        Some(held.envelope)
+    }
+
+    /// Takes the next held message whose sender was not introduced in time.
+    pub(super) fn take_overdue(&mut self, now: Instant, total: &mut HeldTotal) -> Option<Envelope> {
+        let overdue = self.held.front()?.since + INTRODUCTION <= now && self.blocked.is_none();
+        if overdue { self.take_held(total) } else { None }
+    }
+
+    /// Whether nothing waits here.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.sends.is_empty() && self.held.is_empty() && self.waiters.is_empty()
+    }
+
+    /// Whether the peer may be forgotten: nothing waits, nothing was agreed.
+    pub(super) fn is_stranger(&self) -> bool {
+        self.is_quiet() && self.record().is_none() && self.blocked.is_none()
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let sends = self.sends.iter().map(|s| s.deadline).min();
+        let waiters = self.waiters.iter().map(|w| w.0).min();
+        let held = self.held.front().filter(|_| self.blocked.is_none());
+        [sends, waiters, held.map(|h| h.since + INTRODUCTION)].into_iter().flatten().min()
+    }
+
+    /// Ends every wait because the client is closing.
+    pub(super) fn abandon(self) {
+        self.sends.into_iter().for_each(|send| (send.done)(Err(Error::client_not_ready())));
+        self.waiters.into_iter().for_each(|(_, done)| drop(done.send(false)));
+    }
+}
