@@ -49,7 +49,7 @@ impl User {
         let from = envelope.from.clone();
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let first = peer.held.is_empty();
-        if peer.hold(envelope, &mut self.held).is_err() {
+        if peer.hold(envelope, &mut self.held).is_some() {
             // Not settled: a relay that keeps its messages still has it.
             self.counters.rejected();
             self.events.error(Error::decryption_failed(&from));
@@ -167,13 +167,13 @@ impl User {
         let envelope = match ask {
             // Perhaps the peer has new keys, of which this relay does not tell by itself.
             true => match peer.hold(envelope, &mut self.held) {
-                Ok(()) => {
+                None => {
                     peer.refreshed_at = Some(Instant::now());
                     self.attention.insert(from.clone());
                     let user = self.id.clone();
                     return self.link.request(Request::Refresh { user, peer: from });
                 }
-                Err(envelope) => envelope,
+                Some(refused) => refused,
             },
             false => envelope,
         };

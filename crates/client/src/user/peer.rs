@@ -89,19 +89,15 @@ impl Peer {
     }
 
     /// Holds a message behind those held already; gives it back if there is no room.
-    pub(super) fn hold(
-        &mut self,
-        envelope: Envelope,
-        total: &mut HeldTotal,
-    ) -> Result<(), Envelope> {
+    pub(super) fn hold(&mut self, envelope: Envelope, total: &mut HeldTotal) -> Option<Envelope> {
         let bytes = size(&envelope);
         if total.messages >= MAX_HELD || total.bytes + bytes > MAX_HELD_BYTES {
-            return Err(envelope);
+            return Some(envelope);
         }
         total.messages += 1;
         total.bytes += bytes;
         self.held.push_back(Held { envelope, since: Instant::now() });
-        Ok(())
+        None
     }
 
     /// Puts messages of a step that failed back before the others, in order; they were held or
@@ -145,6 +141,8 @@ impl Peer {
     /// Ends every wait because the client is closing.
     pub(super) fn abandon(self) {
         self.sends.into_iter().for_each(|send| (send.done)(Err(Error::client_not_ready())));
-        self.waiters.into_iter().for_each(|(_, done)| drop(done.send(false)));
+        for (_, done) in self.waiters {
+            let _nobody_waits = done.send(false);
+        }
     }
 }

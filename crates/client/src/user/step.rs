@@ -5,9 +5,9 @@ use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant};
 
 use super::{Done, User};
-use crate::Error;
 use crate::events::Received;
 use crate::link::{Delivery, Envelope, Outgoing, Request};
+use crate::{Error, Stores};
 
 /// Pause before a step that the store refused is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -48,29 +48,13 @@ impl User {
             .iter()
             .filter_map(|id| Some((id.clone(), self.peers.get(id)?.working.clone()?)))
             .collect();
-        match self.write(&step.pins, &changes).await {
+        match write(&self.stores, &self.id, &step.pins, &changes).await {
             Ok(()) => self.committed(step, changes),
             Err(error) => {
                 self.link.request(Request::Committed(std::mem::take(&mut step.settled)));
                 self.rolled_back(step, &error);
             }
         }
-    }
-
-    async fn write(
-        &self,
-        pins: &[(String, String)],
-        changes: &[(String, Record)],
-    ) -> Result<(), Error> {
-        let failed = |error: crate::StoreError| Error::storage_failed(&error.0);
-        for (peer_id, fingerprint) in pins {
-            let pin = self.stores.tofu.store_fingerprint(&self.id, peer_id, fingerprint);
-            pin.await.map_err(failed)?;
-        }
-        if !changes.is_empty() {
-            self.stores.sessions.save(&self.id, changes).await.map_err(failed)?;
-        }
-        Ok(())
     }
 
     fn committed(&mut self, step: Step, changes: Vec<(String, Record)>) {
@@ -145,4 +129,22 @@ impl User {
     pub(super) fn retry_soon(&mut self) {
         self.retry_at.get_or_insert_with(|| Instant::now() + RETRY);
     }
+}
+
+/// Pins, then records: a pin without its record is harmless, a record without its pin is not.
+async fn write(
+    stores: &Stores,
+    user_id: &str,
+    pins: &[(String, String)],
+    changes: &[(String, Record)],
+) -> Result<(), Error> {
+    let failed = |error: crate::StoreError| Error::storage_failed(&error.0);
+    for (peer_id, fingerprint) in pins {
+        let pin = stores.tofu.store_fingerprint(user_id, peer_id, fingerprint);
+        pin.await.map_err(failed)?;
+    }
+    if !changes.is_empty() {
+        stores.sessions.save(user_id, changes).await.map_err(failed)?;
+    }
+    Ok(())
 }

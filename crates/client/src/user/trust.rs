@@ -182,9 +182,9 @@ impl User {
 
     fn expire_peer(&mut self, id: &str, now: Instant, step: &mut Step) {
         let Some(peer) = self.peers.get_mut(id) else { return };
-        let (over, waiting) =
+        let (over, waiting): (Vec<_>, Vec<_>) =
             std::mem::take(&mut peer.sends).into_iter().partition(|send| send.deadline <= now);
-        peer.sends = waiting;
+        peer.sends = waiting.into();
         let waiters = std::mem::take(&mut peer.waiters).into_iter();
         let (late, waiting): (Vec<_>, Vec<_>) = waiters.partition(|(at, _)| *at <= now);
         peer.waiters = waiting;
@@ -192,7 +192,6 @@ impl User {
         while let Some(envelope) = peer.take_overdue(now, &mut self.held) {
             dropped.push(envelope);
         }
-        let over: Vec<super::peer::WaitingSend> = over;
         for send in over {
             (send.done)(Err(Error::recipient_timeout(id, send.timeout.as_millis())));
         }

@@ -1,0 +1,13 @@
+//! Clients of ours against relays of every kind, through the crate's public names.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails"
+)]
+
+mod conversations;
+mod http_relay;
+mod people;
+mod relays;
+mod stores;

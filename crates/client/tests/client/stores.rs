@@ -1,0 +1,86 @@
+//! A store that fails costs a step, never a message.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::people::{Person, open};
+use crate::relays::{FakeRelay, Kind};
+use async_trait::async_trait;
+use stvor_client::{Code, ReplayCache, SessionStore, StoreError, Stores};
+use stvor_protocol::Record;
+
+/// Fails so many times, then works.
+struct Failing {
+    inner: Stores,
+    saves: AtomicUsize,
+    nonces: AtomicUsize,
+}
+
+impl Failing {
+    fn stores(saves: usize, nonces: usize) -> Stores {
+        let inner = Stores::memory();
+        let failing = Self { inner: inner.clone(), saves: saves.into(), nonces: nonces.into() };
+        let failing = Arc::new(failing);
+        Stores { sessions: failing.clone(), replay: failing, ..inner }
+    }
+}
+
+fn fails(left: &AtomicUsize) -> Result<(), StoreError> {
+    let failing = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+    if failing.is_ok() { Err(StoreError("the disk is on fire".into())) } else { Ok(()) }
+}
+
+#[async_trait]
+impl SessionStore for Failing {
+    async fn load(&self, user_id: &str, peer_id: &str) -> Result<Option<Record>, StoreError> {
+        self.inner.sessions.load(user_id, peer_id).await
+    }
+
+    async fn save(&self, user_id: &str, changes: &[(String, Record)]) -> Result<(), StoreError> {
+        fails(&self.saves)?;
+        self.inner.sessions.save(user_id, changes).await
+    }
+}
+
+#[async_trait]
+impl ReplayCache for Failing {
+    async fn check_and_mark(
+        &self,
+        user_id: &str,
+        peer_id: &str,
+        nonce: [u8; 12],
+    ) -> Result<bool, StoreError> {
+        fails(&self.nonces)?;
+        self.inner.replay.check_and_mark(user_id, peer_id, nonce).await
+    }
+}
+
+#[tokio::test]
+async fn a_send_whose_step_is_not_saved_fails_and_the_next_one_arrives() {
+    let relay = FakeRelay::start(Kind::Mock).await;
+    let app = open(&relay.url).await;
+    let alice = Person::join_with(&app, "alice", Failing::stores(1, 0)).await;
+    let mut bob = Person::join(&app, "bob").await;
+    let error = alice.send("bob", "one").await.unwrap_err();
+    assert_eq!((error.code, error.retryable), (Code::StorageFailed, true));
+    assert!(relay.seen().is_empty(), "nothing leaves before it is committed");
+    alice.send("bob", "two").await.unwrap();
+    assert_eq!(bob.next().await.1, "two");
+}
+
+#[tokio::test]
+async fn a_received_message_whose_step_is_not_saved_is_opened_again() {
+    for (saves, nonces) in [(2, 0), (0, 2), (1, 1)] {
+        let relay = FakeRelay::start(Kind::Mock).await;
+        let app = open(&relay.url).await;
+        let alice = Person::join(&app, "alice").await;
+        let mut bob = Person::join_with(&app, "bob", Failing::stores(saves, nonces)).await;
+        for n in 0..3 {
+            alice.send("bob", &n.to_string()).await.unwrap();
+        }
+        for n in 0..3 {
+            assert_eq!(bob.next().await.1, n.to_string());
+        }
+        assert_eq!(bob.error().await.code, Code::StorageFailed);
+    }
+}
