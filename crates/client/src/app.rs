@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use stvor_protocol::LocalKeys;
 use stvor_wire::PublicKeyBundle;
 use tokio::sync::{OnceCell, mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::{Duration, timeout};
 
 use crate::client::{Client, Inner};
@@ -18,6 +17,9 @@ use crate::link::{INBOX, Link, Request};
 use crate::metrics::{Counters, Metrics};
 use crate::user::UserTask;
 use crate::{Config, Error, Stores};
+
+/// How long closing waits for the relay's goodbye.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// An app's connection to its relay. Clones are the same app.
 #[derive(Clone)]
@@ -35,6 +37,7 @@ struct AppInner {
 
 struct Open {
     link: Link,
+    task: JoinHandle<()>,
     /// A cell is filled by the first of several calls for the same user; the others wait for it.
     clients: HashMap<String, Arc<OnceCell<Client>>>,
 }
@@ -82,8 +85,8 @@ impl App {
     pub async fn open(config: Config) -> Result<Self, Error> {
         let config = config.check()?;
         let (timeout, counters) = (config.timeout, Arc::new(Counters::default()));
-        let link = Link::open(config, counters.clone()).await?;
-        let open = Mutex::new(Some(Open { link, clients: HashMap::new() }));
+        let (link, task) = Link::open(config, counters.clone()).await?;
+        let open = Mutex::new(Some(Open { link, task, clients: HashMap::new() }));
         let connected = Connected::default();
         Ok(Self { inner: Arc::new(AppInner { timeout, counters, connected, open }) })
     }
@@ -146,7 +149,8 @@ impl App {
         match timeout(self.inner.timeout, attached).await {
             Ok(Ok(Ok(()))) => {}
             failed => {
-                link.request(Request::Detach { user: id });
+                let (done, _left) = oneshot::channel();
+                link.request(Request::Detach { user: id, done });
                 return Err(match failed {
                     Ok(Ok(Err(error))) => error,
                     _ => Error::relay_unavailable(),
@@ -182,6 +186,9 @@ impl App {
         let Some(open) = self.open_state().take() else { return };
         let leaving = open.connected();
         futures_util::future::join_all(leaving.iter().map(Client::disconnect)).await;
+        let Open { link, task, clients: _ } = open;
+        drop(link);
+        let _best_effort = timeout(FAREWELL, task).await;
     }
 
     /// Accepts `fingerprint` (64 lower-case hexadecimal characters) as that of `peer_id`'s
@@ -210,9 +217,9 @@ impl App {
 fn wire_bundle(keys: &LocalKeys) -> PublicKeyBundle {
     let bundle = keys.bundle();
     PublicKeyBundle {
-        identity_key: BASE64_URL_SAFE_NO_PAD.encode(bundle.identity_key().as_bytes()),
-        signed_pre_key: BASE64_URL_SAFE_NO_PAD.encode(bundle.signed_prekey().as_bytes()),
-        signed_pre_key_signature: BASE64_URL_SAFE_NO_PAD.encode(bundle.signature()),
+        identity_key: bundle.identity_key_base64url(),
+        signed_pre_key: bundle.signed_prekey_base64url(),
+        signed_pre_key_signature: bundle.signature_base64url(),
         one_time_pre_key: String::new(),
     }
 }

@@ -16,6 +16,10 @@ pub const FEATURES_HEADER: &str = "stvor-features";
 /// the client has answered `received`.
 pub const FEATURE_ACK: &str = "ack";
 
+/// Feature: a client says `leave` when one of several users on its socket goes, so that the relay
+/// keeps their messages from then on. Without it only closing the socket says so.
+pub const FEATURE_LEAVE: &str = "leave";
+
 /// A message on its way: the `message` frame without its `type`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Envelope {
@@ -54,6 +58,11 @@ pub enum ClientFrame {
     Announce(Announce),
     /// A message to be forwarded unchanged.
     Message(Envelope),
+    /// Feature [`FEATURE_LEAVE`]: the user is no longer on this socket; the keys stay known.
+    Leave {
+        /// User id.
+        user: String,
+    },
     /// Feature [`FEATURE_ACK`]: these deliveries are committed and may leave the mailbox.
     Received {
         /// The `delivery` numbers of `deliver` frames of this connection.
@@ -239,6 +248,7 @@ mod tests {
         let cases = [
             r#"{"type":"announce","user":"alice","pub":{"identityKey":"x"}}"#,
             r#"{"type":"message","id":"m-1","to":"bob","from":"alice","payload":{"ciphertext":"a","header":"b"}}"#,
+            r#"{"type":"leave","user":"alice"}"#,
             r#"{"type":"received","deliveries":[1,2]}"#,
         ];
         for text in cases {

@@ -9,8 +9,8 @@ mod http;
 
 pub use bundle::PublicKeyBundle;
 pub use frame::{
-    Announce, ClientFrame, Envelope, FEATURE_ACK, FEATURES_HEADER, Handshake, HandshakeStatus,
-    IncomingFrame, OutgoingMessage, Payload, RefusalCode, RelayFrame,
+    Announce, ClientFrame, Envelope, FEATURE_ACK, FEATURE_LEAVE, FEATURES_HEADER, Handshake,
+    HandshakeStatus, IncomingFrame, OutgoingMessage, Payload, RefusalCode, RelayFrame,
 };
 pub use http::{
     ErrorBody, FetchedMessage, Health, MessageBody, MessagesAnswer, PublicKeyAnswer, RegisterBody,

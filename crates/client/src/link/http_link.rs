@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::backoff::Backoff;
@@ -23,9 +23,9 @@ pub(super) fn spawn(
     relay: HttpRelay,
     requests: mpsc::UnboundedReceiver<Request>,
     state: Arc<State>,
-) {
+) -> JoinHandle<()> {
     let link = HttpLink { relay, state, users: HashMap::new(), tasks: JoinSet::new() };
-    tokio::spawn(link.run(requests));
+    tokio::spawn(link.run(requests))
 }
 
 struct HttpLink {
@@ -79,7 +79,10 @@ impl HttpLink {
                 let lookups = HashMap::new();
                 self.users.insert(user, User { inbox, outgoing, running, lookups });
             }
-            Request::Detach { user } => drop(self.users.remove(&user)),
+            Request::Detach { user, done } => {
+                drop(self.users.remove(&user));
+                let _nobody_waits = done.send(());
+            }
             Request::Watch { user, peer } => self.look_up(&user, peer, Patience::UntilFound),
             Request::Refresh { user, peer } => self.look_up(&user, peer, Patience::Once),
             Request::Unwatch { user, peer } => {

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use stvor_wire::PublicKeyBundle;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::Error;
@@ -72,8 +73,8 @@ pub(crate) enum Request {
         inbox: mpsc::Sender<Incoming>,
         done: oneshot::Sender<Result<(), Error>>,
     },
-    /// The user is gone: nothing more for them.
-    Detach { user: Arc<str> },
+    /// The user is gone: nothing more for them. `done` once the relay knows, where it can.
+    Detach { user: Arc<str>, done: oneshot::Sender<()> },
     /// Tell this user of the peer's bundle, now if known, and whenever it comes again.
     Watch { user: Arc<str>, peer: String },
     /// Ask for the peer's bundle again (relays that do not announce).
@@ -134,7 +135,10 @@ impl Link {
     ///
     /// `RELAY_UNAVAILABLE` at once if nothing listens, after the configured timeout if nothing
     /// answers; `AUTH_FAILED` if the relay refuses the token.
-    pub(crate) async fn open(config: Checked, counters: Arc<Counters>) -> Result<Self, Error> {
+    pub(crate) async fn open(
+        config: Checked,
+        counters: Arc<Counters>,
+    ) -> Result<(Self, JoinHandle<()>), Error> {
         let config = Arc::new(config);
         let (requests, queue) = mpsc::unbounded_channel();
         let state = Arc::new(State::default());
@@ -148,14 +152,13 @@ impl Link {
                     http::Speaks::Http => {
                         state.fetches_bundles.store(true, Ordering::Relaxed);
                         state.connected.store(true, Ordering::Relaxed);
-                        http_link::spawn(relay, queue, state);
-                        return Ok(link);
+                        return Ok((link, http_link::spawn(relay, queue, state)));
                     }
                 }
             }
         };
-        websocket::spawn(socket_url, config, queue, state, counters).await?;
-        Ok(link)
+        let task = websocket::spawn(socket_url, config, queue, state, counters).await?;
+        Ok((link, task))
     }
 
     /// Requests are taken in order; after the task has ended they go nowhere, and the caller's

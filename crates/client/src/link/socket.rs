@@ -8,7 +8,8 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::value::RawValue;
 use stvor_wire::{
-    FEATURE_ACK, FEATURES_HEADER, HandshakeStatus, IncomingFrame, Payload, PublicKeyBundle,
+    FEATURE_ACK, FEATURE_LEAVE, FEATURES_HEADER, HandshakeStatus, IncomingFrame, Payload,
+    PublicKeyBundle,
 };
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -36,6 +37,8 @@ pub(super) struct Dialect {
     /// Answers each message with `ack`, `queued` or `error`. Without it a message counts as sent
     /// when a pong proves that the relay has read it.
     pub(super) acknowledges: bool,
+    /// Understands `leave`. Without it a user who goes is only believed gone when the socket is.
+    pub(super) understands_leave: bool,
 }
 
 /// A connection that passed its handshake.
@@ -63,7 +66,7 @@ pub(super) async fn establish(url: &Url, config: &Checked) -> Result<Established
         loop {
             match reader.next().await {
                 Some(Ok(Message::Text(text))) => match read(&text) {
-                    Frame::Handshake(Ok(())) => dialect.acknowledges = true,
+                    Frame::Handshake(Ok(spoken)) => dialect = spoken,
                     Frame::Handshake(Err(error)) => return Err(error),
                     Frame::Announce(user, bundle) => known.push((user, *bundle)),
                     _ => {}
@@ -88,7 +91,8 @@ async fn connect(url: &Url, config: &Checked) -> Result<Socket, Error> {
     let token = HeaderValue::from_str(&config.authorization);
     let headers = request.headers_mut();
     headers.insert("authorization", token.map_err(|_| Error::invalid_app_token())?);
-    headers.insert(FEATURES_HEADER, HeaderValue::from_static(FEATURE_ACK));
+    let features = HeaderValue::from_str(&format!("{FEATURE_ACK},{FEATURE_LEAVE}"));
+    headers.insert(FEATURES_HEADER, features.map_err(|_| Error::relay_unavailable())?);
     let connector = match url.scheme() {
         "wss" => Connector::Rustls(tls::client_config(config.ca.as_deref())?),
         _ => Connector::Plain,
@@ -129,14 +133,25 @@ pub(super) async fn drain(
     poll_fn(|cx| writer.poll_flush_unpin(cx)).await
 }
 
-/// Says goodbye, without waiting long for an answer.
-pub(super) async fn close(writer: &mut Writer) {
-    let _gone_anyway = timeout(Duration::from_millis(500), writer.close()).await;
+/// How long a relay may take to answer a goodbye.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// Says goodbye and reads on until the relay does too: what it had already written still counts.
+pub(super) async fn close(writer: &mut Writer, reader: &mut Reader, mut last: impl FnMut(&str)) {
+    let goodbye = async {
+        let _gone_anyway = writer.close().await;
+        while let Some(Ok(message)) = reader.next().await {
+            if let Message::Text(text) = message {
+                last(&text);
+            }
+        }
+    };
+    let _patience_over = timeout(GOODBYE, goodbye).await;
 }
 
 /// A frame, as far as it concerns a client.
 pub(super) enum Frame {
-    Handshake(Result<(), Error>),
+    Handshake(Result<Dialect, Error>),
     Announce(String, Box<PublicKeyBundle>),
     /// For user `to`; with the relay's number if it waits for the commit.
     Message {
@@ -156,7 +171,10 @@ pub(super) fn read(text: &str) -> Frame {
     let Ok(frame) = serde_json::from_str::<IncomingFrame<'_>>(text) else { return Frame::Other };
     match &*frame.kind {
         "handshake" => Frame::Handshake(match frame.status {
-            Some(HandshakeStatus::Ok) => Ok(()),
+            Some(HandshakeStatus::Ok) => Ok(Dialect {
+                acknowledges: true,
+                understands_leave: frame.features.iter().any(|f| f == FEATURE_LEAVE),
+            }),
             _ => Err(Error::auth_failed()),
         }),
         "announce" => announce(frame),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::{FutureExt, StreamExt};
 use stvor_wire::{Announce, ClientFrame, OutgoingMessage, Payload, PublicKeyBundle, RefusalCode};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_tungstenite::tungstenite::Message;
 use url::Url;
@@ -35,7 +36,7 @@ pub(super) async fn spawn(
     requests: mpsc::UnboundedReceiver<Request>,
     state: Arc<State>,
     counters: Arc<Counters>,
-) -> Result<(), Error> {
+) -> Result<JoinHandle<()>, Error> {
     let established = socket::establish(&url, &config).await?;
     let link = WebSocketLink {
         url,
@@ -52,9 +53,10 @@ pub(super) async fn spawn(
         connection: 0,
         dialect: Dialect::default(),
         connected: false,
+        renew: false,
+        leaving: Vec::new(),
     };
-    tokio::spawn(link.run(established, requests));
-    Ok(())
+    Ok(tokio::spawn(link.run(established, requests)))
 }
 
 struct WebSocketLink {
@@ -73,6 +75,10 @@ struct WebSocketLink {
     connection: u64,
     dialect: Dialect,
     connected: bool,
+    /// A user has left and the relay would not notice: the socket is to be opened anew.
+    renew: bool,
+    /// Who waits for that.
+    leaving: Vec<oneshot::Sender<()>>,
 }
 
 struct User {
@@ -85,6 +91,7 @@ struct User {
 /// What is known once the pong to a ping has come: the relay has read all that went before it.
 enum Barrier {
     Announced(Arc<str>),
+    Left(oneshot::Sender<()>),
     Sent(Vec<String>),
     Alive,
 }
@@ -94,17 +101,22 @@ enum Ended {
     /// Every handle was dropped.
     Closed,
     Lost,
+    /// On purpose, to open another.
+    Renewed,
 }
 
 impl WebSocketLink {
     async fn run(mut self, first: Established, mut requests: mpsc::UnboundedReceiver<Request>) {
         let mut established = first;
         loop {
-            if let Ended::Closed = self.serve(established, &mut requests).await {
-                return;
+            let mut backoff = Backoff::default();
+            match self.serve(established, &mut requests).await {
+                Ended::Closed => return,
+                Ended::Renewed => backoff.skip_first(),
+                Ended::Lost => {}
             }
             self.disconnected();
-            established = match self.reconnect(&mut requests).await {
+            established = match self.reconnect(backoff, &mut requests).await {
                 ControlFlow::Continue(established) => established,
                 ControlFlow::Break(()) => return,
             };
@@ -126,6 +138,11 @@ impl WebSocketLink {
         let mut flushed = true;
         loop {
             flushed &= self.writes.is_empty();
+            // Not while something is unacknowledged: it would be sent twice.
+            if self.renew && self.outbox.messages.is_empty() {
+                self.goodbye(&mut writer, &mut reader).await;
+                return Ended::Renewed;
+            }
             let stalled = self.stalled_inbox();
             tokio::select! {
                 biased;
@@ -137,7 +154,7 @@ impl WebSocketLink {
                 }
                 taken = requests.recv_many(&mut batch, BATCH) => {
                     if taken == 0 {
-                        self.goodbye(&mut writer).await;
+                        self.goodbye(&mut writer, &mut reader).await;
                         return Ended::Closed;
                     }
                     batch.drain(..).for_each(|request| self.handle(request));
@@ -167,17 +184,17 @@ impl WebSocketLink {
         }
     }
 
-    async fn goodbye(&mut self, writer: &mut Writer) {
+    async fn goodbye(&mut self, writer: &mut Writer, reader: &mut Reader) {
         let _best_effort = socket::drain(writer, &mut self.writes).await;
-        socket::close(writer).await;
+        socket::close(writer, reader, |text| self.frame(text)).await;
     }
 
     /// Waits for a new connection, taking requests meanwhile; what is to be written waits too.
     async fn reconnect(
         &mut self,
+        mut backoff: Backoff,
         requests: &mut mpsc::UnboundedReceiver<Request>,
     ) -> ControlFlow<(), Established> {
-        let mut backoff = Backoff::default();
         let (url, config) = (self.url.clone(), self.config.clone());
         let mut refused = false;
         loop {
@@ -210,6 +227,7 @@ impl WebSocketLink {
     /// A connection stands: announce everybody, send again what was not acknowledged.
     fn connected(&mut self, dialect: Dialect, known: Vec<(String, PublicKeyBundle)>) {
         self.connection += 1;
+        self.renew = false;
         self.dialect = dialect;
         self.connected = true;
         self.state.connected.store(true, Ordering::Relaxed);
@@ -232,6 +250,9 @@ impl WebSocketLink {
         self.state.connected.store(false, Ordering::Relaxed);
         self.writes.clear();
         self.barriers.clear();
+        for done in self.leaving.drain(..) {
+            let _nobody_waits = done.send(());
+        }
         self.outbox.unconfirmed.clear();
     }
 
@@ -246,10 +267,10 @@ impl WebSocketLink {
                     self.write_announce(&user);
                 }
             }
-            Request::Detach { user } => {
-                self.users.remove(&user);
-                self.directory.unwatch_all(&user);
-                self.outbox.forget_from(&user);
+            Request::Detach { user, done } => {
+                if self.users.remove(&user).is_some() {
+                    self.left(&user, done);
+                }
             }
             Request::Watch { user, peer } => {
                 self.directory.watch(user.clone(), &peer);
@@ -259,6 +280,20 @@ impl WebSocketLink {
             Request::Unwatch { user, peer } => self.directory.unwatch(&user, &peer),
             Request::Send(messages) => messages.into_iter().for_each(|m| self.send(m)),
             Request::Committed(deliveries) => self.committed(deliveries),
+        }
+    }
+
+    fn left(&mut self, user: &str, done: oneshot::Sender<()>) {
+        self.directory.unwatch_all(user);
+        self.outbox.forget_from(user);
+        if !self.connected {
+            let _nobody_waits = done.send(());
+        } else if self.dialect.understands_leave {
+            self.write(&ClientFrame::Leave { user: user.to_owned() });
+            self.barrier(Barrier::Left(done));
+        } else {
+            self.renew = true;
+            self.leaving.push(done);
         }
     }
 
@@ -334,6 +369,7 @@ impl WebSocketLink {
                         self.taken(id, SentStatus::Sent);
                     }
                 }
+                Some((.., Barrier::Left(done))) => drop(done.send(())),
                 Some((.., Barrier::Alive)) | None => {}
             }
         }
@@ -391,7 +427,7 @@ impl WebSocketLink {
             Frame::Delivered(id) => self.taken(id, SentStatus::Delivered),
             Frame::Queued(id) => self.taken(id, SentStatus::Queued),
             Frame::Refused(id, code, message) => self.refused(id, code, message),
-            Frame::Handshake(Ok(())) => self.dialect.acknowledges = true,
+            Frame::Handshake(Ok(dialect)) => self.dialect = dialect,
             Frame::Handshake(Err(error)) => self.tell_all(&error),
             Frame::Other => {}
         }

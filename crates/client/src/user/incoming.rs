@@ -84,11 +84,13 @@ impl User {
         let Some(peer) = self.peers.get(&from) else { return };
         let first = match (peer.record(), &peer.announced) {
             (None, Some(announced)) => {
-                Some(Record::new(&self.keys, announced.verified.clone(), &mut self.random))
+                Record::new(&self.keys, announced.verified.clone(), &mut self.random).ok()
             }
             _ => None,
         };
-        let Some(record) = first.as_ref().or(peer.record()) else { return };
+        let Some(record) = first.as_ref().or(peer.record()) else {
+            return self.reject(envelope, Error::decryption_failed(&from), step);
+        };
         let opened = match record.decrypt(&self.keys, &header, &ciphertext, &mut self.random) {
             Ok(opened) => opened,
             Err(error) => return self.not_opened(envelope, &error, step),

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use stvor_protocol::LocalKeys;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::app::ConnectedGuard;
 use crate::events::{Events, SendOptions, Sent};
@@ -104,8 +104,10 @@ impl UserTask {
         };
         let closed = user.serve(&mut commands, &mut arrivals).await;
         user.farewell(&mut commands, &mut arrivals).await;
-        user.link.request(Request::Detach { user: user.id.clone() });
+        let (done, left) = oneshot::channel();
+        user.link.request(Request::Detach { user: user.id.clone(), done });
         drop(connected);
+        let _best_effort = timeout_at(Instant::now() + FAREWELL, left).await;
         if let Some(done) = closed {
             let _nobody_waits = done.send(());
         }

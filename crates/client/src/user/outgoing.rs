@@ -67,7 +67,7 @@ impl User {
         };
         let first = match (peer.record(), &peer.announced) {
             (None, Some(announced)) => {
-                Some(Record::new(&self.keys, announced.verified.clone(), &mut self.random))
+                Record::new(&self.keys, announced.verified.clone(), &mut self.random).ok()
             }
             _ => None,
         };

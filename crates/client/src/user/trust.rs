@@ -60,8 +60,10 @@ impl User {
             &raw.signed_pre_key_signature,
         );
         let verified = parsed.and_then(PrekeyBundle::verify).ok()?;
-        // With our own identity key the agreement has no lower and upper side.
-        (verified.identity_key() != self.keys.identity_key()).then_some(verified)
+        // With a key of ours the agreement has no lower and upper side.
+        let is_ours = verified.identity_key() == self.keys.identity_key()
+            || verified.signed_prekey() == self.keys.signed_prekey().public();
+        (!is_ours).then_some(verified)
     }
 
     /// Checks new keys against the pin; takes them, or blocks the peer.
@@ -102,9 +104,9 @@ impl User {
         if let Some(record) = peer.record() {
             let theirs = announced.verified.clone();
             let next = if record.their_identity() != theirs.identity_key() {
-                Some(Record::new(&self.keys, theirs, &mut self.random))
+                Record::new(&self.keys, theirs, &mut self.random).ok()
             } else if *record.bundle() != theirs {
-                Some(record.with_bundle(&self.keys, theirs, &mut self.random))
+                record.with_bundle(&self.keys, theirs, &mut self.random).ok()
             } else {
                 None
             };
