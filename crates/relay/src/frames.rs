@@ -21,6 +21,8 @@ pub(crate) enum ClientFrame<'a> {
     },
     /// A message to pass on.
     Message(Message<'a>),
+    /// The user is no longer on the socket.
+    Leave { user: Cow<'a, str> },
     /// Deliveries that the client has committed.
     Received(Vec<u64>),
 }
@@ -67,6 +69,7 @@ impl<'a> ClientFrame<'a> {
                 user: string(fields.user).filter(|user| !user.is_empty())?,
                 keys: fields.keys.map(RawValue::get),
             }),
+            "leave" => Some(Self::Leave { user: string(fields.user)? }),
             "received" => serde_json::from_str(fields.deliveries?.get()).ok().map(Self::Received),
             _ => None,
         }

@@ -389,7 +389,8 @@ impl WebSocketLink {
     ) -> ControlFlow<(), bool> {
         let mut next = Some(first);
         let mut answer = false;
-        for _ in 0..BATCH {
+        let mut left = BATCH;
+        loop {
             match next {
                 Some(Some(Ok(Message::Text(text)))) => self.frame(&text),
                 Some(Some(Ok(Message::Binary(bytes)))) => {
@@ -406,8 +407,9 @@ impl WebSocketLink {
                 Some(Some(Ok(Message::Close(_)) | Err(_)) | None) => return ControlFlow::Break(()),
                 None => break,
             }
-            if !self.stalled.is_empty() {
-                break;
+            left -= 1;
+            if left == 0 || !self.stalled.is_empty() {
+                break; // what is not taken here stays in the socket
             }
             next = reader.next().now_or_never();
         }

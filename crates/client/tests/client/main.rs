@@ -8,6 +8,7 @@
 
 mod conversations;
 mod http_relay;
+mod our_relay;
 mod people;
 mod relays;
 mod stores;

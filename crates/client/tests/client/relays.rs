@@ -190,3 +190,33 @@ impl State {
         frames.send(text(&answer)).unwrap();
     }
 }
+
+/// A relay of ours, in this process; stopped when dropped.
+pub(crate) struct OurRelay {
+    pub(crate) address: SocketAddr,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl OurRelay {
+    pub(crate) async fn start(port: u16) -> Self {
+        let localhost = ["127.0.0.1".parse().unwrap()];
+        let listeners = stvor_relay::bind(&localhost, port).await.unwrap();
+        let address = listeners[0].local_addr().unwrap();
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let stopped = async { drop(stopped.await) };
+        let task =
+            tokio::spawn(stvor_relay::run(listeners, stvor_relay::Config::default(), stopped));
+        Self { address, stop: Some(stop), task }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        url(self.address)
+    }
+
+    /// Stops it, and with it everything it remembered.
+    pub(crate) async fn stop(mut self) {
+        drop(self.stop.take());
+        self.task.await.unwrap();
+    }
+}

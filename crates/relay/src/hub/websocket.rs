@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use stvor_wire::FEATURE_ACK;
+use stvor_wire::{FEATURE_ACK, FEATURE_LEAVE};
 use tokio::sync::Notify;
 use tracing::debug;
 
@@ -45,7 +45,7 @@ impl Hub {
         let named =
             |feature: &str| wanted.is_some_and(|w| w.split(',').any(|w| w.trim() == feature));
         let features: Vec<String> =
-            [FEATURE_ACK].iter().filter(|f| named(f)).map(|f| (*f).to_owned()).collect();
+            [FEATURE_ACK, FEATURE_LEAVE].into_iter().filter(|f| named(f)).map(Into::into).collect();
         let mut state = self.state();
         let mut socket = Socket::new(namespace, named(FEATURE_ACK), !features.is_empty());
         let key = SocketKey(state.next_socket);
@@ -81,6 +81,7 @@ impl Hub {
                     state.answer(from, frames::error(None, &refusal));
                 }
             }
+            Some(ClientFrame::Leave { user }) => state.leave(from, &user),
             Some(ClientFrame::Received(deliveries)) => state.received(from, &deliveries),
             None => state.unreadable(from),
         }
@@ -226,6 +227,16 @@ impl State {
             socket.users.push(key);
         }
         true
+    }
+
+    /// Takes a user off the socket; what it has not acknowledged stays in the mailbox.
+    fn leave(&mut self, from: SocketKey, id: &str) {
+        let Some(socket) = self.sockets.get_mut(&from) else { return };
+        let Some(key) = self.users.resolve(&socket.namespace, id) else { return };
+        if self.users.get(key).is_some_and(|user| user.socket == Some(from)) {
+            socket.forget(key);
+            self.offline(key);
+        }
     }
 
     fn offline(&mut self, key: UserKey) {

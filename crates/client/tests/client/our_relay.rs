@@ -1,0 +1,65 @@
+//! Clients of ours over a relay of ours.
+
+use stvor_client::{SentStatus, Stores};
+
+use crate::people::{Person, open};
+use crate::relays::OurRelay;
+
+#[tokio::test]
+async fn users_talk_over_our_relay_whichever_scheme_names_it() {
+    let relay = OurRelay::start(0).await;
+    let http = format!("http://{}", relay.address);
+    let mut alice = Person::join(&open(&relay.url()).await, "alice").await;
+    let mut bob = Person::join(&open(&http).await, "bob").await;
+    assert_eq!(alice.send("bob", "hello").await.unwrap().status, SentStatus::Delivered);
+    assert_eq!(bob.next().await, ("alice".into(), "hello".into()));
+    bob.send("alice", "hi").await.unwrap();
+    assert_eq!(alice.next().await, ("bob".into(), "hi".into()));
+}
+
+#[tokio::test]
+async fn one_user_of_a_shared_connection_leaves_and_their_mail_waits() {
+    let relay = OurRelay::start(0).await;
+    let (app, stores) = (open(&relay.url()).await, Stores::memory());
+    let alice = Person::join(&app, "alice").await;
+    let bob = Person::join_with(&app, "bob", stores.clone()).await;
+    bob.client.disconnect().await;
+    for n in 0..3 {
+        assert_eq!(alice.send("bob", &n.to_string()).await.unwrap().status, SentStatus::Queued);
+    }
+    let mut bob = Person::join_with(&app, "bob", stores).await;
+    for n in 0..3 {
+        assert_eq!(bob.next().await.1, n.to_string());
+    }
+    assert!(bob.errors.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_conversation_survives_a_relay_that_restarts() {
+    let relay = OurRelay::start(0).await;
+    let (url, port) = (relay.url(), relay.address.port());
+    let alice = Person::join(&open(&url).await, "alice").await;
+    let mut bob = Person::join(&open(&url).await, "bob").await;
+    alice.send("bob", "before").await.unwrap();
+    assert_eq!(bob.next().await.1, "before");
+    relay.stop().await;
+    let during = alice.send("bob", "during");
+    let relay = OurRelay::start(port).await;
+    during.await.unwrap();
+    assert_eq!(bob.next().await.1, "during");
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_thousand_messages_in_flight_arrive_in_order() {
+    let relay = OurRelay::start(0).await;
+    let alice = Person::join(&open(&relay.url()).await, "alice").await;
+    let mut bob = Person::join(&open(&relay.url()).await, "bob").await;
+    let sends: Vec<_> = (0..1000).map(|n| alice.send("bob", &n.to_string())).collect();
+    for n in 0..1000 {
+        assert_eq!(bob.next().await.1, n.to_string());
+    }
+    for send in sends {
+        send.await.unwrap();
+    }
+}
