@@ -12,3 +12,4 @@ mod our_relay;
 mod people;
 mod relays;
 mod stores;
+mod tls;
