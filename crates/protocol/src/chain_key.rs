@@ -34,3 +34,37 @@ impl ChainKey {
         self.0.as_bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_vectors::kdf;
+
+    #[test]
+    fn chain_steps_match_the_vectors() {
+        let vectors = kdf().chain_kdf;
+        assert_eq!(vectors.len(), 12);
+        for vector in vectors {
+            let chain_key = ChainKey::new(Secret::copied_from(vector.chain_key.array()));
+            let (next, message_key) = chain_key.step();
+            assert_eq!(next.as_bytes()[..], *vector.next_chain_key);
+            assert_eq!(message_key.as_bytes()[..], *vector.message_key);
+        }
+    }
+
+    #[test]
+    fn chains_match_the_vectors_for_twenty_steps() {
+        let vectors = kdf().chain_sequences;
+        assert_eq!(vectors.len(), 1);
+        for vector in vectors {
+            assert_eq!(vector.message_keys.len(), 20);
+            let mut chain_key = ChainKey::new(Secret::copied_from(vector.start.array()));
+            for (number, expected) in vector.message_keys.iter().enumerate() {
+                let (next, message_key) = chain_key.step();
+                assert_eq!(message_key.as_bytes()[..], **expected, "message {number}");
+                chain_key = next;
+            }
+            assert_eq!(chain_key.as_bytes()[..], *vector.final_chain_key);
+        }
+    }
+}

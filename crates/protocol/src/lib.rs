@@ -41,6 +41,8 @@ mod root_key;
 mod secret;
 mod session;
 mod skipped;
+#[cfg(test)]
+mod test_vectors;
 mod x3dh;
 
 pub use bundle::{BundleError, PrekeyBundle, VerifiedBundle};

@@ -35,3 +35,23 @@ impl MessageKey {
         self.0.as_bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_vectors::kdf;
+
+    #[test]
+    fn messages_are_sealed_and_opened_as_in_the_vectors() {
+        let vectors = kdf().aead;
+        assert_eq!(vectors.len(), 10);
+        for vector in vectors {
+            let message_key = MessageKey::new(Secret::copied_from(vector.key.array()));
+            let nonce = vector.nonce.array();
+            let sealed = message_key.seal(nonce, &vector.aad, &vector.plaintext).unwrap();
+            assert_eq!(sealed, *vector.ciphertext);
+            let opened = message_key.open(nonce, &vector.aad, &vector.ciphertext).unwrap();
+            assert_eq!(*opened, *vector.plaintext);
+        }
+    }
+}

@@ -32,3 +32,21 @@ impl RootKey {
         self.0.as_bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_vectors::kdf;
+
+    #[test]
+    fn root_steps_match_the_vectors() {
+        let vectors = kdf().root_kdf;
+        assert_eq!(vectors.len(), 12);
+        for vector in vectors {
+            let root_key = RootKey::new(Secret::copied_from(vector.root_key.array()));
+            let (next, chain_key) = root_key.step(&DhOutput::from_bytes(vector.dh_output.array()));
+            assert_eq!(next.as_bytes()[..], *vector.new_root_key);
+            assert_eq!(chain_key.as_bytes()[..], *vector.chain_key);
+        }
+    }
+}

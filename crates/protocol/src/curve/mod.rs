@@ -40,6 +40,11 @@ const UNCOMPRESSED: u8 = 4;
 pub(crate) struct DhOutput(Secret<32>);
 
 impl DhOutput {
+    #[cfg(test)]
+    pub(crate) fn from_bytes(bytes: &[u8; 32]) -> Self {
+        Self(Secret::copied_from(bytes))
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {
         self.0.as_bytes()
     }

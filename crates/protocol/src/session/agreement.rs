@@ -10,7 +10,6 @@ use super::{DecryptError, EstablishError, Identities, Message, OpenedBy};
 use crate::bundle::VerifiedBundle;
 use crate::keys::{IdentityKey, IdentityKeyPair, LocalKeys, SignedPrekey, SignedPrekeyPair};
 use crate::root_key::RootKey;
-use crate::skipped::SkippedMessageKeys;
 use crate::x3dh::x3dh_symmetric;
 
 /// The shared secret as first root key, and the signed prekeys of both sides.
@@ -73,7 +72,7 @@ impl Agreement {
             root_key: &self.root_key,
             ratchet_key: &self.our_signed_prekey.as_ratchet_key(),
             sent: 0,
-            skipped: SkippedMessageKeys::default(),
+            ending: None,
         };
         turn.open(message, rng)
     }

@@ -5,6 +5,7 @@ use zeroize::Zeroizing;
 
 use super::{DecryptError, Message, OpenedBy, Sending, State};
 use crate::chain::{ReceivingChain, SendingChain};
+use crate::header::Header;
 use crate::keys::{RatchetKeyPair, RatchetPublicKey};
 use crate::root_key::RootKey;
 use crate::skipped::{MAX_SKIP, SkippedMessageKeys};
@@ -39,8 +40,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) ratchet_key: &'a RatchetKeyPair,
     /// Messages sent on the sending chain that ends.
     pub(crate) sent: u32,
-    /// Those of the receiving chain that ends included.
-    pub(crate) skipped: SkippedMessageKeys,
+    /// The receiving chain that ends, unless this is the first.
+    pub(crate) ending: Option<&'a Established>,
 }
 
 impl Turn<'_> {
@@ -55,6 +56,7 @@ impl Turn<'_> {
     ) -> Result<(Established, Zeroizing<Vec<u8>>, OpenedBy), DecryptError> {
         let header = &message.header;
         let missing = skip_distance(0, header.counter)?;
+        let before = self.ending.map(|state| state.last_of_chain(header)).transpose()?;
         let their_ratchet_key = RatchetPublicKey::parse(&header.ratchet_key)
             .map_err(|_| DecryptError::InvalidRatchetKey)?;
 
@@ -64,6 +66,10 @@ impl Turn<'_> {
         let (receiving, message_key) = next(&receiving)?;
         let plaintext = message.open_with(&message_key)?;
 
+        let kept = match (self.ending, before) {
+            (Some(state), Some(last)) => state.skipped_until(last),
+            _ => SkippedMessageKeys::default(),
+        };
         let (ratchet_key, root_key, sending) = sending_half(&intermediate, &their_ratchet_key, rng);
         let established = Established {
             root_key,
@@ -72,7 +78,7 @@ impl Turn<'_> {
             sending,
             receiving,
             previous_chain_length: self.sent,
-            skipped: self.skipped.with(&header.ratchet_key, skipped),
+            skipped: kept.with(&header.ratchet_key, skipped),
             renewable: Some(intermediate),
             post_compromise: false,
         };
@@ -99,16 +105,25 @@ impl Established {
             // An old chain: it has ended, and this key of it is gone.
             return Err(DecryptError::MissingMessageKey { counter: header.counter });
         }
-        let last = header.previous_chain_length.max(self.receiving.counter);
-        skip_distance(self.receiving.counter, last)?;
-        let (_, skipped) = self.receiving.skip(last);
         let turn = Turn {
             root_key: &self.root_key,
             ratchet_key: &self.ratchet_key,
             sent: self.sending.counter,
-            skipped: self.skipped.with(self.their_ratchet_key.as_bytes(), skipped),
+            ending: Some(self),
         };
         turn.open(message, rng)
+    }
+
+    /// How long the receiving chain was, by the header of the next one.
+    fn last_of_chain(&self, header: &Header) -> Result<u32, DecryptError> {
+        let length = header.previous_chain_length.max(self.receiving.counter);
+        skip_distance(self.receiving.counter, length)
+    }
+
+    /// The keys kept, and those of the receiving chain's messages before number `last`.
+    fn skipped_until(&self, last: u32) -> SkippedMessageKeys {
+        let (_, skipped) = self.receiving.skip(last);
+        self.skipped.with(self.their_ratchet_key.as_bytes(), skipped)
     }
 
     fn open_on_chain(

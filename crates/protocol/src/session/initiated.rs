@@ -8,7 +8,6 @@ use super::{DecryptError, Message, OpenedBy, Sending, State};
 use crate::chain::SendingChain;
 use crate::keys::{RatchetKeyPair, SignedPrekey};
 use crate::root_key::RootKey;
-use crate::skipped::SkippedMessageKeys;
 
 #[derive(Clone)]
 pub(crate) struct Initiated {
@@ -35,7 +34,7 @@ impl Initiated {
             root_key: &self.root_key,
             ratchet_key: &self.ratchet_key,
             sent: self.sending.counter,
-            skipped: SkippedMessageKeys::default(),
+            ending: None,
         };
         turn.open(message, rng)
     }
