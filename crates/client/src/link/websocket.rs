@@ -145,7 +145,6 @@ impl WebSocketLink {
             }
             let stalled = self.stalled_inbox();
             tokio::select! {
-                biased;
                 result = socket::drain(&mut writer, &mut self.writes), if !flushed => {
                     if result.is_err() {
                         return Ended::Lost;

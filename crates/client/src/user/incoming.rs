@@ -39,6 +39,7 @@ impl User {
         let Some(peer) = self.peers.get(&from) else { return };
         if peer.is_usable() && peer.held.is_empty() {
             self.open(envelope, step).await;
+            self.tidy(&from);
         } else {
             self.hold(envelope);
         }
@@ -53,7 +54,7 @@ impl User {
             // Not settled: a relay that keeps its messages still has it.
             self.counters.rejected();
             self.events.error(Error::decryption_failed(&from));
-            return;
+            return self.tidy(&from);
         }
         self.attention.insert(from.clone());
         if first && self.peers.get(&from).is_some_and(|p| p.blocked.is_none()) {

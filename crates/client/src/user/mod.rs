@@ -127,8 +127,14 @@ impl User {
             tokio::select! {
                 biased;
                 taken = commands.recv_many(&mut asked, BATCH) => if taken == 0 { return None },
-                _ = arrivals.recv_many(&mut arrived, BATCH) => {}
+                taken = arrivals.recv_many(&mut arrived, BATCH) => if taken == 0 { return None },
                 () = until(wake_at) => {}
+            }
+            // Neither side starves the other, and both share the step's one write.
+            while arrived.len() < BATCH
+                && let Ok(incoming) = arrivals.try_recv()
+            {
+                arrived.push(incoming);
             }
             let mut step = Step::default();
             let mut close = None;
@@ -156,8 +162,10 @@ impl User {
                 self.send(to, content, options, done, step).await;
             }
             Command::Trust { peer, fingerprint, done } => {
-                let outcome = self.trust(peer, fingerprint, step).await;
-                let _nobody_waits = done.send(outcome);
+                match self.trust(peer, fingerprint, step).await {
+                    Ok(()) => step.trusted.push(done), // answered once it is committed
+                    Err(error) => drop(done.send(Err(error))),
+                }
             }
             Command::WaitForUser { peer, timeout, done } => {
                 self.wait_for(peer, timeout, done).await;

@@ -151,14 +151,25 @@ impl User {
             return Err(Error::invalid_argument("fingerprint", problem));
         }
         self.load(&peer_id).await?;
-        let pin = self.stores.tofu.store_fingerprint(&self.id, &peer_id, &fingerprint).await;
+        let outcome = self.pin(&peer_id, &fingerprint, step).await;
+        self.tidy(&peer_id);
+        outcome
+    }
+
+    async fn pin(
+        &mut self,
+        peer_id: &str,
+        fingerprint: &str,
+        step: &mut Step,
+    ) -> Result<(), Error> {
+        let pin = self.stores.tofu.store_fingerprint(&self.id, peer_id, fingerprint).await;
         pin.map_err(|error| Error::storage_failed(&error.0))?;
-        let Some(peer) = self.peers.get_mut(&peer_id) else { return Ok(()) };
+        let Some(peer) = self.peers.get_mut(peer_id) else { return Ok(()) };
         peer.pinned = true;
         let Some(announced) = peer.announced.take() else { return Ok(()) };
         if announced.verified.fingerprint() == fingerprint {
-            self.accept(&peer_id, announced, step);
-            self.release(&peer_id, step).await;
+            self.accept(peer_id, announced, step);
+            self.release(peer_id, step).await;
         } else {
             peer.blocked = Some(announced.verified.fingerprint());
             peer.announced = Some(announced);
@@ -219,7 +230,7 @@ impl User {
     }
 
     /// Forgets a peer for whom nothing waits and with whom nothing was agreed.
-    fn tidy(&mut self, id: &str) {
+    pub(super) fn tidy(&mut self, id: &str) {
         let Some(peer) = self.peers.get(id) else { return };
         if peer.is_quiet() {
             self.attention.remove(id);
