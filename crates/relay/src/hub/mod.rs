@@ -213,11 +213,11 @@ impl State {
         Ok(())
     }
 
-    /// Tells the other sockets that have announced somebody about the user.
+    /// Tells the other sockets that have users about this one.
     fn broadcast(&mut self, user: UserKey, frame: &Bytes, except: Option<SocketKey>) {
         let Some(id) = self.users.get(user).map(|user| user.id.clone()) else { return };
         for (key, socket) in &mut self.sockets {
-            let hears = socket.announced && Some(*key) != except;
+            let hears = !socket.users.is_empty() && Some(*key) != except;
             if hears && self.users.resolve(&socket.namespace, &id) == Some(user) {
                 socket.send_text(frame.clone(), self.limits.max_queue_bytes);
             }
