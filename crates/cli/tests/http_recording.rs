@@ -33,7 +33,8 @@ async fn every_recorded_exchange_is_answered_as_the_original_does_or_as_listed()
 
 /// The settings of the original's relay as our flags.
 fn flags(environment: &Value) -> Vec<&str> {
-    let names = [("MAX_MSG_PER_USER", "--max-mailbox-messages"), ("MAX_USERS_TOTAL", "--max-users")];
+    let names =
+        [("MAX_MSG_PER_USER", "--max-mailbox-messages"), ("MAX_USERS_TOTAL", "--max-users")];
     let environment = environment.as_object().expect("an environment");
     environment
         .iter()

@@ -125,7 +125,13 @@ impl Client {
         stream.set_zero_linger().expect("to reset");
     }
 
+    /// Whatever comes next but a ping, which is answered underneath.
     async fn next(&mut self) -> Message {
-        self.socket.next().await.expect("an open connection").expect("a frame")
+        loop {
+            let message = self.socket.next().await.expect("an open connection").expect("a frame");
+            if !message.is_ping() {
+                return message;
+            }
+        }
     }
 }

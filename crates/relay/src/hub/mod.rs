@@ -8,6 +8,8 @@ mod http;
 mod mailbox;
 mod recent;
 mod sockets;
+#[cfg(test)]
+mod tests;
 mod users;
 mod websocket;
 

@@ -92,9 +92,9 @@ async fn serve_client(stream: &mut TcpStream, opening: Opening, namespace: Names
     }
 }
 
-/// Reads what the peer still sends until it closes too: closing with unread bytes would reset
+/// Ends our half and reads what the peer still sends until it closes too: closing with unread bytes would reset
 /// the connection and could destroy our last frames on their way.
-async fn linger(stream: &mut TcpStream) {
+pub(crate) async fn linger(stream: &mut TcpStream) {
     let _ = stream.shutdown().await;
     let drain = async {
         while let Ok((1.., buffer)) = read(&mut stream.split().0).await {
