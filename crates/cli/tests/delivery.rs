@@ -151,6 +151,34 @@ async fn many_users_of_one_socket_get_their_own_mail() {
 }
 
 #[tokio::test]
+async fn a_user_who_leaves_a_shared_socket_keeps_its_mail_for_later() {
+    let relay = Relay::start(&[]);
+    let headers =
+        [("Authorization", "Bearer stvor_test"), ("stvor-features", "ack, leave, from-the-future")];
+    let mut both = Client::connect(relay.port, "/", &headers).await;
+    assert_eq!(both.receive().await["features"], json!(["ack", "leave"]));
+    both.announce("bob", json!("keys")).await;
+    both.announce("carol", json!("keys")).await;
+    let mut alice = online(&relay, "alice", true).await;
+    alice.send(message("bob", "1")).await;
+    assert_eq!(both.receive_type("deliver").await["message"]["id"], "1");
+    both.send(json!({"type": "leave", "user": "bob"})).await;
+    both.send(json!({"type": "leave", "user": "alice"})).await; // not one of this socket's
+    both.sync().await;
+    alice.send(message("bob", "2")).await;
+    assert_eq!(alice.receive_type("queued").await["id"], "2");
+    alice.send(message("carol", "3")).await;
+    assert_eq!(alice.receive_type("ack").await["id"], "3");
+    assert_eq!(both.receive_type("deliver").await["message"]["id"], "3");
+    both.announce("bob", json!("keys")).await;
+    for id in ["1", "2"] {
+        assert_eq!(both.receive_type("deliver").await["message"]["id"], id);
+    }
+    alice.send(message("alice", "4")).await;
+    assert_eq!(alice.receive_type("deliver").await["message"]["id"], "4", "alice has not left");
+}
+
+#[tokio::test]
 async fn a_burst_to_an_absent_user_arrives_whole_and_in_order() {
     const COUNT: usize = 3000;
     let relay = Relay::start(&[]);

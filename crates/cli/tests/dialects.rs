@@ -1,5 +1,4 @@
 //! HTTP clients of the original and WebSocket clients on one relay: each reads the other.
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod support;
 
