@@ -243,7 +243,3 @@ impl Header {
         self.opcode >= CLOSE
     }
 }
-
-#[cfg(test)]
-#[path = "decode_tests.rs"]
-mod tests;
