@@ -22,6 +22,7 @@ pub use config::Config;
 pub use error::{Code, Error};
 pub use events::{Events, Received, SendOptions, Sent, SentStatus};
 pub use metrics::Metrics;
+pub use random::OsRandom;
 pub use store::{IdentityStore, ReplayCache, SessionStore, StoreError, Stores, TofuStore};
 
 /// Largest content of a message in bytes: with base64 and JSON around it, what every relay

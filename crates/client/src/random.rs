@@ -9,7 +9,7 @@ const BUFFER: usize = 256;
 ///
 /// A process without randomness cannot go on: failure to read it panics, as it does in the
 /// standard library's hash maps.
-pub(crate) struct OsRandom {
+pub struct OsRandom {
     buffer: zeroize::Zeroizing<[u8; BUFFER]>,
     used: usize,
 }
