@@ -4,7 +4,7 @@ import type { Bytes } from './ratchet.js';
 
 export * from './ratchet.js';
 
-/** Identifies an application to its relay: any printable ASCII text that the relay accepts. */
+/** Identifies an application to its relay: 1 to 4,096 printable ASCII characters without spaces. */
 export type AppToken = string;
 
 /** A user's name: 1 to 256 bytes of UTF-8, compared byte by byte. */
@@ -379,10 +379,9 @@ export class CryptoSessionManager {
 }
 
 /**
- * Lower-case hex SHA-256 of an identity public key.
+ * Lower-case hex SHA-256 of an identity public key, whose validity is not checked.
  *
  * @param identityKey 65 bytes, or their base64url text.
- * @throws {StvorError} `INVALID_ARGUMENT` when it is not a point of the curve.
  */
 export function generateFingerprint(identityKey: Uint8Array | string): string;
 

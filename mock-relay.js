@@ -67,7 +67,7 @@ function listening(child) {
     });
     child.stderr?.setEncoding('utf8').on('data', (text) => (complaint += text));
     child.on('error', (error) => reject(startFailure(error.message, error)));
-    child.on('close', (code) => reject(startFailure(complaint.trim() || `it ended with code ${code}`)));
+    child.on('close', (code) => reject(startFailure(complaint.trim().replace(/^stvor: /, '') || `it ended with code ${code}`)));
   });
 }
 

@@ -40,7 +40,7 @@ function ecVerify(data, signature, publicKey) {
 
 function x3dhSymmetric(myIdentityKeyPair, mySignedPreKeyPair, peerIdentityKey, peerSignedPreKey) {
   const keys = agreementKeys(myIdentityKeyPair, mySignedPreKeyPair, peerIdentityKey, peerSignedPreKey);
-  return calling(() => native.x3dhSymmetricSecret(...keys));
+  return calling(() => native.agree(...keys));
 }
 
 function establishSession(myIdentityKeyPair, mySignedPreKeyPair, peerIdentityKey, peerSignedPreKey) {

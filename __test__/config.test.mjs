@@ -7,7 +7,7 @@ import { mockRelay, TOKEN } from './support/relays.mjs';
 import { warnings } from './support/collect.mjs';
 
 const { createApp, init, Stvor, StvorApp, StvorFacadeClient } = sdk;
-const invalid = (argument) => ({ name: 'StvorError', code: 'INVALID_ARGUMENT', message: new RegExp(`"${argument}"`) });
+const invalid = (argument) => ({ name: 'StvorError', code: 'INVALID_ARGUMENT', message: new RegExp(`^${argument} `) });
 
 const rootNames = [
   'Stvor', 'StvorApp', 'StvorFacadeClient', 'StvorError', 'STVOR_ERRORS', 'createApp', 'init', 'load',
@@ -43,7 +43,7 @@ test('an app is made for a relay that is reached, over ws:// and http://', async
 
 test('any printable token is accepted where the relay accepts it', async (t) => {
   const relay = await mockRelay(t, { tokenPrefixes: '' });
-  for (const appToken of ['sk_live_xxx', 'demo_token', 'with space', '~!@#$%^&*()']) {
+  for (const appToken of ['sk_live_xxx', 'demo_token', '~!@#$%^&*()']) {
     const app = await createApp({ appToken, relayUrl: relay.url });
     await app.disconnect();
   }

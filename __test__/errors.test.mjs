@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { inspect } from 'node:util';
 import { createApp, StvorApp, StvorError, StvorFacadeClient, STVOR_ERRORS } from '@stvor/sdk';
 import { appOn, fakeRelay, mockRelay, users } from './support/relays.mjs';
+import { errorsOf } from './support/collect.mjs';
 import { program } from './support/child.mjs';
 
 const require = createRequire(import.meta.url);
@@ -84,7 +85,7 @@ test("a rejection's stack names the callers that awaited it", async (t) => {
 });
 
 test('INVALID_APP_TOKEN: anything but printable text', async () => {
-  for (const appToken of [undefined, null, '', ' ', 7, {}, ['stvor_x'], 'stvor_\n', 'stvor_\u00e9', 'stvor_\0', ' stvor_x', 'stvor_x ']) {
+  for (const appToken of [undefined, null, '', ' ', 7, {}, ['stvor_x'], 'stvor x', 'x'.repeat(4097), 'stvor_\n', 'stvor_\u00e9', 'stvor_\0', ' stvor_x', 'stvor_x ']) {
     const error = await rejection(createApp({ appToken }));
     assert.equal(error.code, 'INVALID_APP_TOKEN');
     assert.equal(error.message, 'Invalid AppToken format. AppToken must be a non-empty string of printable characters.');
@@ -221,9 +222,14 @@ test('DELIVERY_FAILED: the relay does not take the message', async (t) => {
   assert.equal(error.retryable, true);
 });
 
-test('INVALID_BUNDLE: the relay shows keys that their owner did not sign', async (t) => {
+test('INVALID_BUNDLE: keys that their owner did not sign are reported, and their owner counts as absent', async (t) => {
   const { getPublicKeys } = await otherUser();
   const publicKeys = { ...getPublicKeys, signedPreKeySignature: '' };
-  const error = await sendOver(t, { 'GET public-key': [200, { publicKeys }] });
-  assert.equal(error.code, 'INVALID_BUNDLE');
+  const relay = await httpRelay(t, { 'GET public-key': [200, { publicKeys }] });
+  const app = await appOn(t, { url: relay.httpUrl });
+  const alice = await app.connect('alice');
+  const errors = errorsOf(alice);
+  const error = await rejection(alice.send('bob', 'x', { timeout: 300 }));
+  assert.equal(error.code, 'RECIPIENT_TIMEOUT');
+  assert.deepEqual([(await errors.next()).code], ['INVALID_BUNDLE']);
 });

@@ -59,11 +59,15 @@ test('the relay sees a user leave', async (t) => {
 test('no handler is called after disconnect', async (t) => {
   const { app, alice, bob } = await users(t, await mockRelay(t), 'alice', 'bob');
   const calls = [];
-  bob.onMessage(async ({ content }) => {
-    calls.push(content);
-    await bob.disconnect();
+  const left = new Promise((resolve) => {
+    bob.onMessage(async ({ content }) => {
+      calls.push(content);
+      await bob.disconnect();
+      resolve();
+    });
   });
   await Promise.allSettled([alice.send('bob', 'one'), alice.send('bob', 'two'), alice.send('bob', 'three')]);
+  await left;
   await app.disconnect();
   assert.deepEqual(calls, ['one']);
 });
@@ -71,19 +75,21 @@ test('no handler is called after disconnect', async (t) => {
 test('sends under way when the client leaves settle, one way or the other', async (t) => {
   const { alice } = await users(t, await mockRelay(t), 'alice', 'bob');
   const sends = [alice.send('nobody', 'x'), ...Array.from({ length: 20 }, (_, i) => alice.send('bob', `${i}`))];
+  const settled = Promise.allSettled(sends);
   await alice.disconnect();
-  const outcomes = await Promise.allSettled(sends);
+  const outcomes = await settled;
   assert.deepEqual([outcomes[0].status, outcomes[0].reason.code], ['rejected', 'CLIENT_NOT_READY']);
   for (const { status, reason } of outcomes) assert.ok(status === 'fulfilled' || reason.code === 'CLIENT_NOT_READY');
 });
 
-test('await using disposes of app and client', { skip: typeof Symbol.asyncDispose !== 'symbol' && 'no Symbol.asyncDispose here' }, async (t) => {
+test('await using disposes of app and client, where the runtime has Symbol.asyncDispose', async (t) => {
+  const dispose = (what) => what[Symbol.asyncDispose ?? 'disconnect']();
   const relay = await mockRelay(t);
   const app = await createApp({ appToken: TOKEN, relayUrl: relay.url });
   const alice = await app.connect('alice');
-  assert.equal(await alice[Symbol.asyncDispose](), undefined);
+  assert.equal(await dispose(alice), undefined);
   await assert.rejects(alice.send('bob', 'x'), { code: 'CLIENT_NOT_READY' });
-  await app[Symbol.asyncDispose]();
+  await dispose(app);
   await assert.rejects(app.connect('alice'), { code: 'CLIENT_NOT_READY' });
   assert.deepEqual(Object.keys(app), []);
 });

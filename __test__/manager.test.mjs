@@ -7,6 +7,8 @@ import { CryptoSessionManager, generateFingerprint, verifyMetricsSignature } fro
 const vector = (name) =>
   JSON.parse(readFileSync(new URL(`../crates/protocol/tests/vectors/v3.0.0/${name}.json`, import.meta.url)));
 
+const storage = JSON.parse(readFileSync(new URL('./vectors/storage.json', import.meta.url)));
+
 async function manager(name, ...stores) {
   const made = new CryptoSessionManager(name, ...stores);
   await made.initialize();
@@ -95,7 +97,7 @@ test('without initialize or without a session it is CLIENT_NOT_READY', async () 
 
 test('wrong arguments are INVALID_ARGUMENT and name the argument', async () => {
   const { alice } = await couple();
-  const invalid = (argument) => ({ code: 'INVALID_ARGUMENT', message: new RegExp(`"${argument}"`) });
+  const invalid = (argument) => ({ code: 'INVALID_ARGUMENT', message: new RegExp(`^${argument} `) });
   for (const wrong of [undefined, null, '', 7, {}]) {
     assert.throws(() => new CryptoSessionManager(wrong), invalid('userId'));
     assert.throws(() => alice.encryptForPeer(wrong, 'x'), invalid('peerId'));
@@ -127,7 +129,7 @@ test('an identity store keeps the identity, in the form of the original', async 
 });
 
 test("the original's saved identities load, short private keys included", async () => {
-  const records = vector('storage').managers.flatMap(({ calls }) =>
+  const records = storage.managers.flatMap(({ calls }) =>
     calls.filter(({ method, returned }) => method === 'loadIdentityKeys' && returned));
   assert.ok(records.length > 0);
   for (const { args, returned } of records) {
@@ -159,13 +161,13 @@ test('initialize can be tried again after the store has failed', async () => {
 
 test('fingerprints are those recorded, from bytes and from base64url', () => {
   const { cases } = vector('tofu');
-  assert.ok(cases.length > 0);
+  assert.ok(cases.length >= 16);
   for (const { identityKey, identityKeyBase64url, fingerprint } of cases) {
     assert.equal(generateFingerprint(Buffer.from(identityKey, 'hex')), fingerprint);
     assert.equal(generateFingerprint(identityKeyBase64url), fingerprint);
   }
-  for (const wrong of [undefined, null, 7, '', 'AAAA', Buffer.alloc(65), {}]) {
-    assert.throws(() => generateFingerprint(wrong), { code: 'INVALID_ARGUMENT', message: /"identityKey"/ });
+  for (const wrong of [undefined, null, 7, {}, []]) {
+    assert.throws(() => generateFingerprint(wrong), { code: 'INVALID_ARGUMENT', message: /^identityKey / });
   }
 });
 
@@ -175,7 +177,7 @@ test('signed metrics verify or do not, as recorded', () => {
   for (const { note, payload, proof, apiKey, valid } of cases) {
     assert.equal(verifyMetricsSignature(payload, proof, apiKey), valid, note);
   }
-  assert.throws(() => verifyMetricsSignature({}, 'x', 'y'), { code: 'INVALID_ARGUMENT', message: /"payload"/ });
-  assert.throws(() => verifyMetricsSignature('{}', null, 'y'), { code: 'INVALID_ARGUMENT', message: /"proof"/ });
-  assert.throws(() => verifyMetricsSignature('{}', 'x'), { code: 'INVALID_ARGUMENT', message: /"apiKey"/ });
+  assert.throws(() => verifyMetricsSignature({}, 'x', 'y'), { code: 'INVALID_ARGUMENT', message: /^payload / });
+  assert.throws(() => verifyMetricsSignature('{}', null, 'y'), { code: 'INVALID_ARGUMENT', message: /^proof / });
+  assert.throws(() => verifyMetricsSignature('{}', 'x'), { code: 'INVALID_ARGUMENT', message: /^apiKey / });
 });

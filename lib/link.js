@@ -23,7 +23,8 @@ class Link {
   #numbers = 0;
   #sends = new Map();
   #inboxes = new Map();
-  #held = new Map();
+  #ready = new Set();
+  #holding;
   #keepAlive;
 
   /** Opens the app; rejects with a StvorError. */
@@ -97,14 +98,13 @@ class Link {
 
   #drain() {
     const events = this.#native.takeEvents();
-    const receivers = new Set();
     for (let at = 0; at < events.length; ) {
       switch (events[at]) {
         case MESSAGE: {
           const inbox = this.#inboxes.get(events[at + 1]);
           if (inbox !== undefined) {
             inbox.push(messageAt(events, at));
-            receivers.add(inbox);
+            this.#ready.add(inbox);
           }
           at += 6;
           break;
@@ -123,8 +123,8 @@ class Link {
           break;
       }
     }
-    for (const inbox of receivers) this.#deliver(inbox);
-    if (this.#sends.size === 0) for (const inbox of this.#held.keys()) this.#release(inbox);
+    // Later than the continuations of the sends that were settled above.
+    if (this.#ready.size > 0) setImmediate(() => this.#deliver());
   }
 
   #take(number) {
@@ -134,24 +134,29 @@ class Link {
   }
 
   /**
-   * Hands an inbox's messages on after the continuations of the sends in the same batch.
+   * Hands messages on to the handlers.
    *
-   * A client's very first message also waits, briefly, for sends under way in the app: a program
-   * that opens with sends then sees their results before what they caused.
+   * A client's very first message waits, briefly, for sends under way in the app: a program that
+   * opens with sends then sees their results before what they caused.
    */
-  #deliver(inbox) {
-    setImmediate(() => {
-      if (this.#held.has(inbox)) return;
-      const left = this.#sends.size > 0 ? inbox.holdTime(FIRST_MESSAGE_HOLD_MS) : 0;
-      if (left > 0) this.#held.set(inbox, setTimeout(() => this.#release(inbox), left));
-      else inbox.run();
-    });
+  #deliver() {
+    const busy = this.#sends.size > 0;
+    for (const inbox of this.#ready) {
+      const left = busy ? inbox.holdTime(FIRST_MESSAGE_HOLD_MS) : 0;
+      if (left > 0) {
+        this.#deliverIn(left);
+      } else {
+        this.#ready.delete(inbox);
+        inbox.run();
+      }
+    }
   }
 
-  #release(inbox) {
-    clearTimeout(this.#held.get(inbox));
-    this.#held.delete(inbox);
-    this.#deliver(inbox);
+  #deliverIn(milliseconds) {
+    this.#holding ??= setTimeout(() => {
+      this.#holding = undefined;
+      this.#deliver();
+    }, milliseconds);
   }
 }
 

@@ -1,20 +1,16 @@
 'use strict';
 
 const { isUint8Array } = require('node:util').types;
-const { fromNative, invalidArgument } = require('./errors.js');
+const { invalidArgument } = require('./errors.js');
 const native = require('../platform.js').binding();
 
-/** Lower-case hex SHA-256 of an identity key, given as 65 bytes or as base64url text. */
+/** Lower-case hex SHA-256 of an identity key, given as bytes or as base64url text. */
 function generateFingerprint(identityKey) {
   const isText = typeof identityKey === 'string';
   if (!isText && !isUint8Array(identityKey)) {
     throw invalidArgument('identityKey', 'a public key as Buffer, Uint8Array or base64url', identityKey);
   }
-  try {
-    return native.fingerprint(isText ? Buffer.from(identityKey, 'base64url') : identityKey);
-  } catch (error) {
-    throw fromNative(error);
-  }
+  return native.fingerprint(isText ? Buffer.from(identityKey, 'base64url') : identityKey);
 }
 
 function verifyMetricsSignature(payload, proof, apiKey) {

@@ -1,0 +1,98 @@
+//! One app: a relay connection and its users.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use napi::bindgen_prelude::{Array, Buffer, Env, Result};
+use napi_derive::napi;
+use stvor_client::{App, Config, Stores};
+
+use crate::client::NativeClient;
+use crate::error::to_js;
+use crate::events::{ClientEvents, Queue, Wake};
+
+/// A checked configuration; times in milliseconds, `ca` in PEM.
+#[napi(object, object_to_js = false)]
+pub struct NativeConfig {
+    pub app_token: String,
+    pub relay_url: String,
+    pub timeout_ms: u32,
+    pub poll_interval_ms: u32,
+    pub ca: Option<Buffer>,
+}
+
+/// Counts over all users of an app.
+#[napi(object, object_from_js = false)]
+pub struct NativeMetrics {
+    pub messages_encrypted: i64,
+    pub messages_decrypted: i64,
+    pub messages_rejected: i64,
+    pub replay_attempts: i64,
+    pub auth_failures: i64,
+}
+
+#[napi]
+pub struct NativeApp {
+    app: App,
+    queue: Arc<Queue>,
+}
+
+#[napi]
+impl NativeApp {
+    /// Reaches the relay. `wake` is called when there are events to take.
+    #[napi(factory)]
+    pub async fn open(config: NativeConfig, wake: Wake) -> Result<Self> {
+        let config = Config {
+            app_token: config.app_token,
+            relay_url: config.relay_url,
+            timeout: Duration::from_millis(config.timeout_ms.into()),
+            poll_interval: Duration::from_millis(config.poll_interval_ms.into()),
+            ca: config.ca.map(|pem| pem.to_vec()),
+        };
+        let app = App::open(config).await.map_err(to_js)?;
+        Ok(Self { app, queue: Arc::new(Queue::new(wake)) })
+    }
+
+    #[napi(catch_unwind)]
+    pub fn is_ready(&self) -> bool {
+        self.app.is_ready()
+    }
+
+    /// Connects a user whose events carry `number`.
+    #[napi]
+    pub async fn connect(&self, user_id: String, number: i64) -> Result<NativeClient> {
+        let events = Arc::new(ClientEvents { client: number, queue: self.queue.clone() });
+        let connecting = self.app.connect(&user_id, Stores::memory(), events);
+        let client = connecting.await.map_err(to_js)?;
+        Ok(NativeClient::new(client, self.queue.clone()))
+    }
+
+    #[napi]
+    pub async fn close(&self) {
+        self.app.close().await;
+    }
+
+    #[napi]
+    pub async fn trust(&self, peer_id: String, fingerprint: String) -> Result<()> {
+        self.app.trust(&peer_id, &fingerprint).await.map_err(to_js)
+    }
+
+    #[napi(catch_unwind)]
+    pub fn metrics(&self) -> NativeMetrics {
+        let metrics = self.app.metrics();
+        let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        NativeMetrics {
+            messages_encrypted: count(metrics.messages_encrypted),
+            messages_decrypted: count(metrics.messages_decrypted),
+            messages_rejected: count(metrics.messages_rejected),
+            replay_attempts: count(metrics.replay_attempts),
+            auth_failures: count(metrics.auth_failures),
+        }
+    }
+
+    /// The events since the last call; see `events.rs` for the form.
+    #[napi(catch_unwind, ts_return_type = "unknown[]")]
+    pub fn take_events<'env>(&self, env: &'env Env) -> Result<Array<'env>> {
+        self.queue.take(env)
+    }
+}
