@@ -88,6 +88,7 @@ describe('the installed package', () => {
       import { startMockRelay } from '@stvor/sdk/mock-relay';
       const relay = await startMockRelay();
       const app = await createApp({ appToken: 'stvor_test', relayUrl: relay.url });
+      await app.connect('alice');
       console.log(app.isReady(), generateKeyPair().publicKey.length, new StvorError('AUTH_FAILED', 'text').code);
       await app.disconnect();
       await relay.close();`;
@@ -114,8 +115,9 @@ describe('the installed package', () => {
 
   test('compiles under TypeScript with NodeNext and Bundler, from ES modules and CommonJS', () => {
     borrow(project, ['@types/node', 'undici-types']);
-    const types = join(project, 'types');
+    const types = join(project, '__test__', 'types');
     cpSync(join(root, '__test__', 'types'), types, { recursive: true });
+    cpSync(join(root, 'examples'), join(project, 'examples'), { recursive: true });
     for (const name of readdirSync(types).filter((file) => file.startsWith('tsconfig.'))) {
       execFileSync(process.execPath, [program('typescript/bin/tsc'), '-p', join(types, name)], { stdio: 'inherit' });
     }
