@@ -43,7 +43,9 @@ pub(crate) async fn refuse(mut stream: TcpStream) {
          access-control-allow-origin: *\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{BODY}",
         BODY.len()
     );
-    let _ = stream.write_all(answer.as_bytes()).await;
+    if stream.write_all(answer.as_bytes()).await.is_ok() {
+        websocket::linger(&mut stream).await;
+    }
 }
 
 /// An upgrade that was answered, until hyper lets go of the connection.

@@ -1,5 +1,7 @@
 //! Reading a request's body: bounded in size, time and memory.
 
+use std::time::Duration;
+
 use http_body_util::BodyExt;
 use hyper::StatusCode;
 use hyper::body::{Body, Incoming};
@@ -8,6 +10,9 @@ use tokio::time::timeout;
 
 use super::answer::Failure;
 use crate::hub::{Hub, Reservation};
+
+/// Time for a body that is refused to be sent all the same: a client reads the answer after it.
+const DRAIN: Duration = Duration::from_secs(2);
 
 const TOO_LARGE: Failure =
     Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "Body larger than this relay allows")
@@ -28,6 +33,7 @@ const INVALID_JSON: Failure = Failure::new(StatusCode::BAD_REQUEST, "Invalid JSO
 pub(super) async fn read<T: DeserializeOwned>(body: Incoming, hub: &Hub) -> Result<T, Failure> {
     let limits = &hub.config().limits;
     if body.size_hint().lower() > limits.max_frame_bytes as u64 {
+        drain(body).await;
         return Err(TOO_LARGE);
     }
     let bytes = timeout(limits.body_timeout, collect(body, hub)).await.map_err(|_| TOO_SLOW)??;
@@ -50,6 +56,8 @@ async fn collect(mut body: Incoming, hub: &Hub) -> Result<Vec<u8>, Failure> {
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| BROKEN)?.into_data() else { continue };
         if bytes.len() + data.len() > hub.config().limits.max_frame_bytes {
+            drop((bytes, held));
+            drain(body).await;
             return Err(TOO_LARGE);
         }
         if !held.resize(bytes.len() + data.len()) {
@@ -58,4 +66,10 @@ async fn collect(mut body: Incoming, hub: &Hub) -> Result<Vec<u8>, Failure> {
         bytes.extend_from_slice(&data);
     }
     Ok(bytes)
+}
+
+/// Reads the rest of a body and forgets it.
+async fn drain(mut body: Incoming) {
+    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _ = timeout(DRAIN, rest).await;
 }

@@ -5,6 +5,7 @@ use hyper::header::AUTHORIZATION;
 use hyper::{Method, Request, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
+use stvor_wire::{FEATURE_ACK, FEATURE_LEAVE};
 
 use super::answer::{self, Answer, Failure};
 use super::body;
@@ -113,7 +114,7 @@ fn health(hub: &Hub) -> Value {
         "connectedUsers": health.connected_users,
         "totalConnections": health.connections,
         "totalMessages": health.messages,
-        "features": ["websocket", stvor_wire::FEATURE_ACK],
+        "features": ["websocket", FEATURE_ACK, FEATURE_LEAVE],
     })
 }
 

@@ -99,3 +99,7 @@ impl Mailbox {
         self.messages.binary_search_by_key(&sequence, |message| message.sequence).ok()
     }
 }
+
+#[cfg(test)]
+#[path = "mailbox_tests.rs"]
+mod tests;

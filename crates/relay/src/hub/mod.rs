@@ -8,6 +8,8 @@ mod http;
 mod mailbox;
 mod recent;
 mod sockets;
+#[cfg(test)]
+mod tests;
 mod users;
 mod websocket;
 
@@ -213,13 +215,13 @@ impl State {
         Ok(())
     }
 
-    /// Tells the other sockets about the user: those that have announced somebody, as the original
-    /// does, and those of our clients. One of these connects before it knows its users, and would
-    /// never hear of whoever was announced between its handshake and its own first announcement.
+    /// Tells the other sockets about the user: those that have users, as the original does, and
+    /// those of our clients. One of these connects before it knows its users, and would never hear
+    /// of whoever was announced between its handshake and its own first announcement.
     fn broadcast(&mut self, user: UserKey, frame: &Bytes, except: Option<SocketKey>) {
         let Some(id) = self.users.get(user).map(|user| user.id.clone()) else { return };
         for (key, socket) in &mut self.sockets {
-            let hears = (socket.announced || socket.speaks_ours) && Some(*key) != except;
+            let hears = (socket.speaks_ours || !socket.users.is_empty()) && Some(*key) != except;
             if hears && self.users.resolve(&socket.namespace, &id) == Some(user) {
                 socket.send_text(frame.clone(), self.limits.max_queue_bytes);
             }

@@ -54,8 +54,8 @@ pub(super) struct Socket {
     pub(super) acknowledges: bool,
     /// It named features of ours: tell it of every user, and of frames that make no sense.
     pub(super) speaks_ours: bool,
-    /// It has announced a user, so it hears of others.
-    pub(super) announced: bool,
+    /// Those it announced and no other socket has announced since. As long as it has one, it hears
+    /// of other users' announcements.
     pub(super) users: Vec<UserKey>,
     pending: VecDeque<Pending>,
     pending_bytes: usize,
@@ -75,7 +75,6 @@ impl Socket {
             namespace,
             acknowledges,
             speaks_ours,
-            announced: false,
             users: Vec::new(),
             pending: VecDeque::new(),
             pending_bytes: 0,

@@ -61,13 +61,18 @@ impl Hub {
         Connected { key, wake }
     }
 
+    /// Takes a connection's users offline, at once, and queues the close frame.
+    pub(crate) fn close(&self, key: SocketKey, close: Frame) {
+        let mut state = self.state();
+        state.leave_all(key);
+        state.send(key, close);
+    }
+
     /// Removes a connection; its users are offline.
     pub(crate) fn disconnect(&self, key: SocketKey) {
         let mut state = self.state();
-        let Some(socket) = state.sockets.remove(&key) else { return };
-        for user in socket.users {
-            state.offline(user);
-        }
+        state.leave_all(key);
+        state.sockets.remove(&key);
     }
 
     /// Takes what one text message says.
@@ -223,7 +228,6 @@ impl State {
             }
         }
         if let Some(socket) = self.sockets.get_mut(&socket) {
-            socket.announced = true;
             socket.users.push(key);
         }
         true
@@ -232,10 +236,22 @@ impl State {
     /// Takes a user off the socket; what it has not acknowledged stays in the mailbox.
     fn leave(&mut self, from: SocketKey, id: &str) {
         let Some(socket) = self.sockets.get_mut(&from) else { return };
-        let Some(key) = self.users.resolve(&socket.namespace, id) else { return };
-        if self.users.get(key).is_some_and(|user| user.socket == Some(from)) {
-            socket.forget(key);
-            self.offline(key);
+        let named = |key: &UserKey| self.users.get(*key).is_some_and(|user| &*user.id == id);
+        if let Some(user) = socket.users.iter().copied().find(named) {
+            socket.forget(user);
+            self.offline(user);
+        }
+    }
+
+    /// Takes all users off the socket.
+    fn leave_all(&mut self, from: SocketKey) {
+        let Some(socket) = self.sockets.get_mut(&from) else { return };
+        let users = std::mem::take(&mut socket.users);
+        for user in &users {
+            socket.forget(*user);
+        }
+        for user in users {
+            self.offline(user);
         }
     }
 

@@ -34,6 +34,9 @@ const BATCHES: usize = 16;
 /// Capacity that the thread's write buffer keeps.
 const KEPT_CAPACITY: usize = 256 << 10;
 
+/// Frames that a connection keeps room for between two batches.
+const KEPT_FRAMES: usize = 64;
+
 /// Time for the peer to close after we have.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -89,9 +92,9 @@ async fn serve_client(stream: &mut TcpStream, opening: Opening, namespace: Names
     }
 }
 
-/// Reads what the peer still sends until it closes too: closing with unread bytes would reset
+/// Ends our half and reads what the peer still sends until it closes too: closing with unread bytes would reset
 /// the connection and could destroy our last frames on their way.
-async fn linger(stream: &mut TcpStream) {
+pub(crate) async fn linger(stream: &mut TcpStream) {
     let _ = stream.shutdown().await;
     let drain = async {
         while let Ok((1.., buffer)) = read(&mut stream.split().0).await {
@@ -175,7 +178,7 @@ impl Connection<'_> {
         }
         if let Some(close) = close {
             self.closing = true;
-            hub.send(key, close);
+            hub.close(key, close);
         }
     }
 }
@@ -254,6 +257,9 @@ impl<'a> Outgoing<'a> {
         out.clear();
         out.shrink_to(KEPT_CAPACITY);
         WRITE_BUFFER.set(out);
+        if self.batch.frames.capacity() > KEPT_FRAMES {
+            self.batch.frames = Vec::new();
+        }
         Ok(())
     }
 

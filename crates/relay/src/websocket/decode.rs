@@ -243,3 +243,7 @@ impl Header {
         self.opcode >= CLOSE
     }
 }
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;

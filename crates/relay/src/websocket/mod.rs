@@ -6,6 +6,6 @@ mod encode;
 mod handshake;
 mod mask;
 
-pub(crate) use connection::{Opening, serve};
+pub(crate) use connection::{Opening, linger, serve};
 pub(crate) use encode::Frame;
 pub(crate) use handshake::{Upgrade, upgrade};

@@ -1,0 +1,53 @@
+//! The architecture's security argument: the relay is built without anything that could decrypt.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+/// Our crates that hold keys, and what any of them would decrypt or agree on keys with.
+const FORBIDDEN: [&str; 27] = [
+    "stvor-protocol",
+    "stvor-client",
+    "aead",
+    "aes",
+    "aes-gcm",
+    "aws-lc-rs",
+    "aws-lc-sys",
+    "chacha20",
+    "chacha20poly1305",
+    "cipher",
+    "ctr",
+    "curve25519-dalek",
+    "ecdsa",
+    "elliptic-curve",
+    "ghash",
+    "hkdf",
+    "hmac",
+    "ml-kem",
+    "native-tls",
+    "openssl",
+    "openssl-sys",
+    "p256",
+    "primeorder",
+    "ring",
+    "rustls",
+    "sha2",
+    "x25519-dalek",
+];
+
+#[test]
+fn the_relay_depends_on_no_cryptography_but_the_handshakes_sha1() {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--package", "stvor-relay", "--edges", "normal", "--target", "all"])
+        .args(["--prefix", "none", "--format", "{p}", "--offline", "--locked"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo tree to run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8(output.stdout).expect("text");
+    let names: BTreeSet<&str> =
+        tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(names.contains("stvor-wire") && names.contains("tokio"), "that is the relay's tree");
+    let found: Vec<_> = FORBIDDEN.iter().filter(|name| names.contains(*name)).collect();
+    assert!(found.is_empty(), "the relay must not depend on {found:?}");
+    assert!(names.contains("sha1"), "docs/RELAY.md says what it is for");
+}
