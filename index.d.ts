@@ -220,7 +220,8 @@ export class StvorFacadeClient {
    * more get sender and content, fewer get the message. Parameters with a default value and rest
    * parameters do not count, as in `Function.length`; `(...args) => {}` gets the message.
    *
-   * Up to 10,000 messages that arrive before the first handler wait for it.
+   * Messages that arrive before the first handler, or faster than handlers finish, wait in memory,
+   * in any number. Those of a client that disconnects are dropped.
    *
    * A handler that throws or rejects is reported as `HANDLER_FAILED`; the others still run.
    */

@@ -356,3 +356,21 @@ test('a changed identity: nothing goes or comes until it is trusted', async (t) 
   await second.bob.send('alice', 'thanks');
   assert.deepEqual((await answers.take(2)).map(({ content }) => content), ['it is me', 'thanks']);
 });
+
+test('twenty thousand messages outrun a slow handler: none is lost, all in order', async (t) => {
+  const { alice, bob } = await users(t, await mockRelay(t), 'alice', 'bob');
+  const count = 20_000;
+  let [expected, finish] = [0, undefined];
+  const all = new Promise((resolve) => (finish = resolve));
+  const sends = Array.from({ length: count }, (_, i) => alice.send('bob', String(i)));
+  bob.onMessage(async ({ content }) => {
+    assert.equal(content, String(expected));
+    expected += 1;
+    if (expected % 500 === 0) await new Promise((resolve) => setImmediate(resolve));
+    if (expected === count) finish();
+  });
+  const errors = errorsOf(bob);
+  await Promise.all(sends);
+  await all;
+  assert.equal(errors.size, 0);
+});

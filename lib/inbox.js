@@ -4,13 +4,15 @@
 const { StvorError } = require('./errors.js');
 const { handler, warn } = require('./arguments.js');
 
-/** Messages that may wait for a first handler, or for a handler that does not finish. */
-const MAX_WAITING = 10_000;
+/** Handled messages are cut off the queue this many at a time: cutting costs its whole length. */
+const FORGET_AFTER = 1_024;
 
 class Inbox {
   #messageHandlers = new Set();
   #errorHandlers = new Set();
+  /** Messages in order of arrival, of which the first `#taken` are done with. */
   #waiting = [];
+  #taken = 0;
   #running = false;
   #closed = false;
   #delivered = false;
@@ -46,31 +48,32 @@ class Inbox {
 
   /** Takes a message in; `run` hands it on. */
   push(message) {
-    if (this.#closed) return;
-    if (this.#waiting.length >= MAX_WAITING) return this.report(overflow(message.senderId));
-    this.#waiting.push(message);
+    if (!this.#closed) this.#waiting.push(message);
   }
 
   /** Hands waiting messages to the handlers, each only after the handlers of the one before. */
   async run() {
     if (this.#running) return;
     this.#running = true;
-    let done = 0;
-    while (done < this.#waiting.length && this.#messageHandlers.size > 0 && !this.#closed) {
-      const message = this.#waiting[done];
-      done += 1;
-      this.#delivered = true;
-      const pending = this.#call(message);
-      if (pending === undefined) continue;
-      this.#waiting.splice(0, done);
-      done = 0;
-      await pending;
+    while (this.#messageHandlers.size > 0 && this.#taken < this.#waiting.length) {
+      const pending = this.#call(this.#next());
+      if (pending !== undefined) await this.#settle(pending);
     }
-    this.#waiting.splice(0, done);
     this.#running = false;
   }
 
-  /** Calls every handler; returns what there is to wait for, if anything. */
+  #next() {
+    const message = this.#waiting[this.#taken];
+    this.#taken += 1;
+    this.#delivered = true;
+    if (this.#taken === this.#waiting.length || this.#taken === FORGET_AFTER) {
+      this.#waiting.splice(0, this.#taken);
+      this.#taken = 0;
+    }
+    return message;
+  }
+
+  /** Calls every handler; returns the promises that there are to wait for, if any. */
   #call(message) {
     let pending;
     for (const call of [...this.#messageHandlers]) {
@@ -82,18 +85,26 @@ class Inbox {
         this.report(handlerFailed(error));
       }
     }
-    return pending && this.#settle(pending);
+    return pending;
   }
 
   async #settle(pending) {
-    for (const outcome of await Promise.allSettled(pending)) {
-      if (outcome.status === 'rejected') this.report(handlerFailed(outcome.reason));
+    if (pending.length > 1) {
+      for (const { reason } of (await Promise.allSettled(pending)).filter(({ status }) => status === 'rejected')) {
+        this.report(handlerFailed(reason));
+      }
+      return;
+    }
+    try {
+      await pending[0]; // the common case, without what allSettled allocates
+    } catch (reason) {
+      this.report(handlerFailed(reason));
     }
   }
 
   /** Gives an error to the error handlers, or, without any, prints each kind of it once. */
   report(error) {
-    if (this.#closed) return;
+    if (this.#closed) return error.code === 'HANDLER_FAILED' ? this.#warnOnce(error) : undefined;
     if (this.#errorHandlers.size === 0) return this.#warnOnce(error);
     for (const call of [...this.#errorHandlers]) {
       try {
@@ -115,7 +126,8 @@ class Inbox {
   /** No handler is called any more; what waits is dropped. */
   close() {
     this.#closed = true;
-    this.#waiting.length = 0;
+    this.#waiting = [];
+    this.#taken = 0;
   }
 }
 
@@ -134,16 +146,6 @@ function handlerFailed(cause) {
     'Catch errors inside the handler: the message counts as handled.',
     false,
     { cause },
-  );
-}
-
-function overflow(peerId) {
-  return new StvorError(
-    'DELIVERY_FAILED',
-    `Message from ${peerId} dropped: ${MAX_WAITING} others wait for a handler.`,
-    'Subscribe with client.onMessage() right after connect(), and let handlers finish.',
-    false,
-    { peerId },
   );
 }
 
