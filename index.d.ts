@@ -147,7 +147,7 @@ export type ErrorCode =
   | 'RECIPIENT_TIMEOUT'
   /** The app or client is not connected, or no longer. */
   | 'CLIENT_NOT_READY'
-  /** The relay did not take the message, or a message had to be dropped. */
+  /** The relay did not take the message. */
   | 'DELIVERY_FAILED'
   /** The AppToken's quota is used up. */
   | 'QUOTA_EXCEEDED'

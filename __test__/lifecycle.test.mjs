@@ -1,11 +1,13 @@
 // Apps and clients come and go, and the process with them: in child processes and worker threads.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { Worker } from 'node:worker_threads';
 import { createApp, StvorFacadeClient } from '@stvor/sdk';
 import { program } from './support/child.mjs';
 import { messagesOf } from './support/collect.mjs';
-import { appOn, fakeRelay, mockRelay, TOKEN, users } from './support/relays.mjs';
+import { appOn, fakeRelay, frameRelay, mockRelay, TOKEN, users } from './support/relays.mjs';
 
 test('connect for the same user gives the same client, also at the same time', async (t) => {
   const app = await appOn(t, await mockRelay(t));
@@ -236,4 +238,18 @@ test('many apps at once, opened and closed', async (t) => {
   const clients = await Promise.all(apps.map((app, i) => app.connect(`user${i}`)));
   await Promise.all(clients.slice(1).map((client, i) => client.send(`user${i}`, 'x')));
   await Promise.all(apps.map((app) => app.disconnect()));
+});
+
+test('an app without clients that nobody holds any more closes its connection', async (t) => {
+  let closed;
+  const gone = new Promise((resolve) => (closed = resolve));
+  const relay = await frameRelay(t);
+  setFlagsFromString('--expose-gc');
+  const gc = runInNewContext('gc');
+  await (async () => void (await createApp({ appToken: TOKEN, relayUrl: relay.url })))();
+  for (const ws of relay.sockets.clients) ws.on('close', closed);
+  assert.equal(relay.sockets.clients.size, 1);
+  const timer = setInterval(gc, 5);
+  await gone;
+  clearInterval(timer);
 });

@@ -1,5 +1,7 @@
 // Relays that break their promises: the client refuses, reports, goes on; it never crashes or hangs.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { test } from 'node:test';
 import { createApp, CryptoSessionManager } from '@stvor/sdk';
 import { errorsOf, messagesOf, warnings } from './support/collect.mjs';
@@ -163,4 +165,40 @@ test("keys that the relay made up in somebody's name are refused when they are n
   alice.onError(() => {});
   await assert.rejects(alice.send('victim', 'secret', { timeout: 300 }), (error) => ['INVALID_BUNDLE', 'RECIPIENT_TIMEOUT'].includes(error.code));
   assert.ok(!relay.frames.some((frame) => frame.type === 'message'));
+});
+
+test('a server that takes the connection and says nothing: the documented error, after the timeout', async (t) => {
+  const server = createServer(() => {}).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const sockets = new Set();
+  server.on('connection', (socket) => sockets.add(socket));
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  const started = performance.now();
+  await assert.rejects(createApp(config({ url: `ws://127.0.0.1:${server.address().port}` }, { timeout: 300 })), (error) => {
+    assert.equal(String(error), 'StvorError: Relay handshake timeout [RELAY_UNAVAILABLE]');
+    assert.equal(error.stack.split('\n')[0], String(error));
+    return error.retryable;
+  });
+  assert.ok(performance.now() - started >= 290);
+});
+
+test('recorded messages played back are not delivered again', async (t) => {
+  const recorded = [];
+  const relay = await frameRelay(t, (frame) => {
+    if (frame.type === 'message') recorded.push(frame);
+    return false;
+  });
+  const { alice, bob } = await couple(t, relay);
+  const [inbox, errors] = [messagesOf(bob), errorsOf(bob)];
+  await alice.send('bob', 'one');
+  await bob.send('alice', 'two');
+  await alice.send('bob', 'three');
+  for (const frame of recorded.filter(({ to }) => to === 'bob')) relay.users.get('bob').json(frame);
+  assert.deepEqual((await inbox.take(2)).map(({ content }) => content), ['one', 'three']);
+  await alice.send('bob', 'four');
+  assert.equal((await inbox.next()).content, 'four');
+  while (errors.size > 0) assert.ok(['REPLAY_DETECTED', 'DECRYPTION_FAILED'].includes((await errors.next()).code));
 });
