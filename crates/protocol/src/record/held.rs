@@ -41,7 +41,11 @@ impl Held {
         Self::new(session, Origin::Ours, initiator_key, generation)
     }
 
+    /// The same session after a step. While it is pending its first ratchet key may still change.
     pub(super) fn with_session(&self, session: Session) -> Self {
+        if self.session.state() == SessionState::Pending {
+            return Self::ours(session, self.generation);
+        }
         Self { session, ..self.clone() }
     }
 
@@ -86,6 +90,6 @@ impl fmt::Debug for Held {
             .field("session", session)
             .field("origin", origin)
             .field("generation", generation)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

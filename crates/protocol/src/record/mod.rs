@@ -47,7 +47,6 @@ pub struct Record {
 }
 
 /// A message sealed by [`Record::encrypt`].
-#[derive(Debug)]
 pub struct Sealed {
     /// The record to go on with.
     pub record: Record,
@@ -130,6 +129,13 @@ impl Record {
         let generation = self.sending.generation + 1;
         let sending = Held::ours(Session::pending(agreement.clone(), rng), generation);
         Ok(Self { bundle: theirs, agreement, ..self.replacing_sending(sending) })
+    }
+
+    /// Forces the ratchet of the sending session; see [`Session::force_ratchet`].
+    #[must_use = "the record itself is unchanged"]
+    pub fn force_ratchet(&self, rng: &mut (impl CryptoRng + ?Sized)) -> Self {
+        let session = self.sending.session.force_ratchet(rng);
+        Self { sending: self.sending.with_session(session), ..self.clone() }
     }
 
     /// Seals `plaintext`, any bytes, on the sending session. Draws 12 bytes from `rng`.
@@ -219,7 +225,8 @@ impl Record {
         let key = message.header.ratchet_key;
         let agreement = self.agreement_of(ours);
         let (session, plaintext) = Session::respond(&agreement, message, rng)?;
-        // After authentication, so that nobody else can fill it, nor learn that it is full.
+        // After authentication, so that nobody else can fill it, nor learn that it is full. The
+        // new session is answered on: it is the one that the peer certainly holds.
         let initiations = self.initiations.with(&key).ok_or(DecryptError::TooManySessions)?;
         let unanswered = self.sessions().any(|at| self.held(at).is_unanswered());
         let origin = Origin::Theirs { collided: unanswered };
@@ -291,6 +298,13 @@ impl fmt::Debug for Record {
             .field("older", older)
             .field("initiations", initiations)
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { record, header: _, ciphertext: _ } = self;
+        f.debug_struct("Sealed").field("record", record).finish_non_exhaustive()
     }
 }
 

@@ -82,7 +82,6 @@ impl SessionState {
 }
 
 /// A message sealed by [`Session::encrypt`].
-#[derive(Debug)]
 pub struct Encrypted {
     /// The session to go on with.
     pub session: Session,
@@ -367,6 +366,13 @@ impl fmt::Debug for Session {
             .field("skipped_count", &self.skipped_count())
             .field("is_ratchet_forced", &self.is_ratchet_forced())
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Encrypted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { session, header: _, ciphertext: _ } = self;
+        f.debug_struct("Encrypted").field("session", session).finish_non_exhaustive()
     }
 }
 

@@ -5,6 +5,7 @@
 //! Zeros for a chain mean in this format that there is none; they never become a chain key.
 //! Spec: docs/PROTOCOL.md, "Saved session".
 
+mod absent;
 mod bytes;
 mod json;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use self::absent::descends_from_zeros;
 use self::bytes::is_zero;
 use self::json::{Pair, PairRef, Saved, SavedRef, SkippedRef};
 use super::established::Established;
@@ -116,6 +118,9 @@ impl Session {
 impl Saved {
     /// Each state has its own set of fields; whatever is not exactly one of them is refused.
     fn state(self, identities: &Arc<Identities>) -> Result<State, SavedSessionError> {
+        if descends_from_zeros(&self) {
+            return Err(SavedSessionError::State);
+        }
         let has_sending = !is_zero(&self.sck);
         let has_receiving = !is_zero(&self.rck);
         let has_prekeys = self.pspk.is_some() && self.mspk.is_some();
