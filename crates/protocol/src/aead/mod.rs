@@ -8,6 +8,8 @@ mod aws_lc;
 mod portable;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wycheproof;
 
 use zeroize::Zeroizing;
 

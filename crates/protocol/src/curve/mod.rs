@@ -14,6 +14,8 @@ mod aws_lc;
 mod portable;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wycheproof;
 
 #[cfg(feature = "aws-lc")]
 use aws_lc as backend;
@@ -62,10 +64,7 @@ struct Point {
 impl PublicKey {
     /// `None` unless `bytes` are 65 and encode, uncompressed, a point on the curve.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
-        let bytes = <[u8; POINT_LENGTH]>::try_from(bytes).ok()?;
-        if bytes[0] != UNCOMPRESSED {
-            return None;
-        }
+        let bytes = uncompressed(bytes)?;
         let handle = backend::PublicKey::from_uncompressed(&bytes)?;
         Some(Self(Arc::new(Point { bytes, handle })))
     }
@@ -78,6 +77,11 @@ impl PublicKey {
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         self.0.handle.verify(message, signature)
     }
+}
+
+/// The bytes, if they have the form of an uncompressed point. Backends read other forms as well.
+fn uncompressed(bytes: &[u8]) -> Option<[u8; POINT_LENGTH]> {
+    bytes.try_into().ok().filter(|bytes: &[u8; POINT_LENGTH]| bytes[0] == UNCOMPRESSED)
 }
 
 /// A scalar from 1 to n-1 in the backend's form. Clones share it.
