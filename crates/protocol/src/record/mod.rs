@@ -154,18 +154,6 @@ impl Record {
         Ok(Sealed { record, header: sealed.header, ciphertext: sealed.ciphertext })
     }
 
-    /// Forces a ratchet on the sending session; see [`Session::force_ratchet`].
-    #[must_use = "the record itself is unchanged"]
-    pub fn force_ratchet(&self, rng: &mut (impl CryptoRng + ?Sized)) -> Self {
-        let session = self.sending.session.force_ratchet(rng);
-        let sending = match session.state() {
-            // Nobody has seen its first ratchet key yet, which names it.
-            SessionState::Pending => Held::ours(session, self.sending.generation),
-            _ => self.sending.with_session(session),
-        };
-        Self { sending, ..self.clone() }
-    }
-
     /// Opens a message on whichever session it belongs to. `ours` are the keys that the record
     /// was made with.
     ///
