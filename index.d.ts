@@ -22,7 +22,7 @@ export interface StvorAppConfig {
   appToken: AppToken;
   /** `ws://`, `wss://`, `http://` or `https://` address. Default: `ws://localhost:4444`, the mock relay. */
   relayUrl?: string | undefined;
-  /** Milliseconds that reaching the relay, or a recipient, may take. Default: 10,000. */
+  /** Milliseconds that reaching the relay, and each send, may take. Default: 10,000. */
   timeout?: number | undefined;
   /** Milliseconds between two polls of a relay that only speaks HTTP. Default: 1,000. */
   pollIntervalMs?: number | undefined;
@@ -42,7 +42,10 @@ export interface StvorConnectOptions extends StvorAppConfig {
 
 /** How one message is sent. */
 export interface SendOptions {
-  /** Milliseconds to wait for a recipient that the relay does not know yet. Default: the app's. */
+  /**
+   * Milliseconds until the relay must have the message, waiting for a recipient that it does not
+   * know yet included. Default: the app's `timeout`.
+   */
   timeout?: number | undefined;
   /** Whether to wait for such a recipient, or to reject with `RECIPIENT_NOT_FOUND`. Default: true. */
   waitForRecipient?: boolean | undefined;

@@ -3,7 +3,7 @@
 
 const { inspect } = require('node:util');
 const check = require('./lib/arguments.js');
-const { fromNative, invalidArgument } = require('./lib/errors.js');
+const { calling, fromNative, invalidArgument } = require('./lib/errors.js');
 const native = require('./platform.js').binding();
 
 const { RatchetSession } = native;
@@ -88,14 +88,6 @@ function serializeSession(session) {
 function deserializeSession(data) {
   const bytes = check.content('data', data);
   return calling(() => RatchetSession.deserialize(bytes));
-}
-
-function calling(call) {
-  try {
-    return call();
-  } catch (error) {
-    throw fromNative(error);
-  }
 }
 
 function assertSession(session) {

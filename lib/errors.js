@@ -66,13 +66,11 @@ function describe(value) {
   return `a ${typeof value}`;
 }
 
-function clientNotReady(cause) {
+function clientNotReady() {
   return new StvorError(
     'CLIENT_NOT_READY',
     'Client is not ready. Call connect() first and await it.',
     'Make sure to await app.connect() before sending messages.',
-    false,
-    cause === undefined ? {} : { cause },
   );
 }
 
@@ -89,6 +87,15 @@ function fromNative(error) {
   return new StvorError(code, message, action, retryable, { ...(peerId && { peerId }) });
 }
 
+/** Runs a call into the addon; what it throws becomes a StvorError. */
+function calling(call) {
+  try {
+    return call();
+  } catch (error) {
+    throw fromNative(error);
+  }
+}
+
 function unpack(error) {
   const text = typeof error === 'string' ? error : error?.message;
   if (typeof text !== 'string' || !text.startsWith('{')) return undefined;
@@ -99,4 +106,4 @@ function unpack(error) {
   }
 }
 
-module.exports = { StvorError, STVOR_ERRORS, invalidArgument, clientNotReady, fromNative };
+module.exports = { StvorError, STVOR_ERRORS, invalidArgument, clientNotReady, fromNative, calling };

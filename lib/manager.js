@@ -2,7 +2,7 @@
 // Sessions by peer name without a relay: the caller carries bundles and messages itself.
 
 const check = require('./arguments.js');
-const { StvorError, fromNative, invalidArgument } = require('./errors.js');
+const { StvorError, calling, fromNative, invalidArgument } = require('./errors.js');
 const native = require('../platform.js').binding();
 
 class CryptoSessionManager {
@@ -149,14 +149,6 @@ function bundleOf(publicKeys) {
     if (typeof value === 'string') return value;
     throw invalidArgument(`publicKeys.${field}`, 'a base64url string', value);
   });
-}
-
-function calling(call) {
-  try {
-    return call();
-  } catch (error) {
-    throw fromNative(error);
-  }
 }
 
 function notReady(message, action) {
