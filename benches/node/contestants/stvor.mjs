@@ -18,12 +18,13 @@ function pass(sender, receiver, text) {
   return ratchet.decryptMessage(receiver, ciphertext, header);
 }
 
-/** Two sessions that have both sent and received. */
+/** Two sessions that have both sent and received, the first of them sending. */
 export function conversation() {
   const [alice, bob] = [party(), party()];
   const [ours, theirs] = [establish(alice, bob), establish(bob, alice)];
   pass(ours, theirs, Buffer.from('hello'));
   pass(theirs, ours, Buffer.from('hello'));
+  pass(ours, theirs, Buffer.from('how are you'));
   return [ours, theirs];
 }
 
