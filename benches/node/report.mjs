@@ -3,19 +3,19 @@
 /** A row in which less is better, required to be at least `atLeast` times better than the peer. */
 export function faster({ ours, theirs, atLeast, ...row }) {
   const ratio = theirs / ours;
-  return { ...row, ours, theirs, ratio, required: `>= ${atLeast}x`, ok: ratio >= atLeast };
+  return { ...row, ours, theirs, ratio, required: `>= ${number(atLeast)}x`, ok: ratio >= atLeast };
 }
 
 /** A row in which less is better, allowed to be at most `atMost` times the peer. */
 export function within({ ours, theirs, atMost, ...row }) {
   const ratio = ours / theirs;
-  return { ...row, ours, theirs, ratio, required: `<= ${atMost}x`, ok: ratio <= atMost };
+  return { ...row, ours, theirs, ratio, required: `<= ${number(atMost)}x`, ok: ratio <= atMost };
 }
 
 /** A row in which more is better, required to be at least `atLeast` times the peer. */
 export function more({ ours, theirs, atLeast, ...row }) {
   const ratio = ours / theirs;
-  return { ...row, ours, theirs, ratio, required: `>= ${atLeast}x`, ok: ratio >= atLeast };
+  return { ...row, ours, theirs, ratio, required: `>= ${number(atLeast)}x`, ok: ratio >= atLeast };
 }
 
 /** A row with a fixed bound. */

@@ -58,9 +58,14 @@ async function pair(kind, url) {
 
 /** The next message of `child`; rejects if it ends instead. */
 async function message(child) {
-  const [reply] = await Promise.race([
-    once(child, 'message'),
-    once(child, 'exit').then(() => Promise.reject(new Error('a benchmark process ended early'))),
-  ]);
-  return reply;
+  const settled = new AbortController();
+  const { signal } = settled;
+  const ended = once(child, 'exit', { signal }).then(() => Promise.reject(new Error('a benchmark process ended early')));
+  try {
+    const [reply] = await Promise.race([once(child, 'message', { signal }), ended]);
+    return reply;
+  } finally {
+    settled.abort();
+    ended.catch(() => {});
+  }
 }
