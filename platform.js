@@ -31,12 +31,26 @@ function platformOf(triple) {
   return targets[triple] ?? platform();
 }
 
-/** The addon. */
+/** The addon. The generated `binding.js` searches everywhere, which takes longer than loading what it finds. */
 function binding() {
   try {
-    return require('./binding.js');
+    return builtOrInstalled() ?? require('./binding.js');
   } catch (cause) {
     throw missing(cause);
+  }
+}
+
+/** The addon where a build or an installation puts it; undefined where it is not, or does not load. */
+function builtOrInstalled() {
+  const base = `${process.platform}-${process.arch}`;
+  const abis = { linux: ['-gnu', '-musl'], win32: ['-msvc'] }[process.platform] ?? [''];
+  for (const name of abis.map((abi) => base + abi)) {
+    const built = join(__dirname, `stvor.${name}.node`);
+    try {
+      return require(existsSync(built) ? built : `@stvor/sdk-${name}`);
+    } catch {
+      // For the other C library, or not there: the next one, and then binding.js, which says why.
+    }
   }
 }
 

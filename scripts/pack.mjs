@@ -8,6 +8,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { bundle } from './bundle.mjs';
 import { npm, root, script } from './cargo.mjs';
 
 const { platform: thisPlatform, platformOf } = createRequire(import.meta.url)('../platform.js');
@@ -46,7 +47,10 @@ export function mainManifest() {
 /** Packs the main package into `out` and returns the tarball's path. */
 export function packMain(out) {
   return inStage((stage) => {
-    for (const { path } of contents(root)) copyInto(stage, path);
+    const paths = contents(root).map(({ path }) => path);
+    const bundled = bundle(paths);
+    for (const path of paths.filter((path) => !(path in bundled))) copyInto(stage, path);
+    for (const [path, text] of Object.entries(bundled)) if (text !== null) writeFileSync(join(stage, path), text);
     writeJson(join(stage, 'package.json'), mainManifest());
     return pack(stage, out);
   });

@@ -1,0 +1,48 @@
+// The package's JavaScript in few files: Node.js takes longer to find, read and wrap a dozen small
+// ones than to load the addon. The public entry points stay files of their own; everything that they
+// share goes into bundle.js, each module still a function of its own.
+import { readFileSync, readdirSync } from 'node:fs';
+import { join, posix } from 'node:path';
+import { root } from './cargo.mjs';
+
+const shared = ['platform.js', ...readdirSync(join(root, 'lib')).map((name) => `lib/${name}`)];
+const isShared = (path) => shared.includes(path);
+
+/** The files to pack instead of the checkout's: path -> text, or null for a file that is left out. */
+export function bundle(paths) {
+  const entries = paths.filter((path) => /^[^/]*\.js$/.test(path) && path !== 'binding.js' && !isShared(path));
+  return {
+    ...Object.fromEntries(shared.map((path) => [path, null])),
+    ...Object.fromEntries(entries.map((path) => [path, entry(path)])),
+    // The launcher and the build script ask for it by its name.
+    'platform.js': "'use strict';\nmodule.exports = require('./bundle.js')('platform.js');\n",
+    'bundle.js': bundled(),
+  };
+}
+
+const entry = (path) => rewritten(path).replace(/^'use strict';\n/, "$&const bundled = require('./bundle.js');\n");
+
+function bundled() {
+  // In parentheses, the functions are compiled with the file; without, each again when it is called.
+  const modules = shared.map((path) => `'${path}': (function (module, bundled) {\n${rewritten(path)}\n}),\n`);
+  return `'use strict';
+const modules = {
+${modules.join('')}};
+const loaded = Object.create(null);
+module.exports = function bundled(path) {
+  if (path in loaded) return loaded[path].exports;
+  const module = (loaded[path] = { exports: {} });
+  modules[path](module, bundled);
+  return module.exports;
+};
+`;
+}
+
+/** The module's text, asking the bundle for what is in it. */
+function rewritten(path) {
+  const text = readFileSync(join(root, path), 'utf8');
+  return text.replace(/\brequire\('(\.[^']*)'\)/g, (call, to) => {
+    const target = posix.join(posix.dirname(path), to);
+    return isShared(target) ? `bundled('${target}')` : `require('./${target}')`;
+  });
+}
