@@ -17,6 +17,16 @@ const INFO: &[u8] = b"X3DH";
 const SALT: [u8; 32] = [0; 32];
 
 /// The shared secret `SK`, first root key of every session between the two.
+///
+/// There is no second copy of it, and no way to compare it but on purpose, in constant time:
+///
+/// ```compile_fail,E0599
+/// # fn f(secret: stvor_protocol::SharedSecret) { let _ = secret.clone(); }
+/// ```
+///
+/// ```compile_fail,E0369
+/// # fn f(a: stvor_protocol::SharedSecret, b: stvor_protocol::SharedSecret) -> bool { a == b }
+/// ```
 pub struct SharedSecret(Secret<32>);
 
 impl SharedSecret {

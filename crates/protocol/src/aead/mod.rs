@@ -16,10 +16,10 @@ use zeroize::Zeroizing;
 /// Length of the tag. A shorter one is never accepted: truncated tags are forgeable.
 pub(crate) const TAG_LENGTH: usize = 16;
 
-/// From this length up aws-lc-rs is the faster one (measured: 64 B in 0.21 us against 0.34 us,
-/// 64 KiB in 31 us against 18 us; they meet at about 1 KiB).
+/// From this length up aws-lc-rs is the faster one. Measured with 85 bytes of associated data:
+/// 64 B in 0.30 us against 0.35 us, 512 B in 0.50 us against 0.49 us, 64 KiB in 31 us against 18 us.
 #[cfg(feature = "aws-lc")]
-const AWS_LC_FROM: usize = 1024;
+const AWS_LC_FROM: usize = 512;
 
 /// Seals `plaintext`; the tag is appended. `None` past GCM's limit of 64 GiB.
 pub(crate) fn seal(

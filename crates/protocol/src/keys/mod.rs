@@ -1,6 +1,15 @@
 //! Keys as types: a value of a public type is a point on the curve, of a private type a scalar.
 //!
-//! Parsing is the only place where either is checked. Clones share one key.
+//! Parsing is the only place where either is checked. Clones share one key. Each role has types of
+//! its own, so that one key cannot stand in for another:
+//!
+//! ```compile_fail,E0308
+//! # use stvor_protocol::{IdentityKeyPair, LocalKeys, SignedPrekeyPair};
+//! # fn f(identity: IdentityKeyPair, prekey: SignedPrekeyPair, signature: Vec<u8>) {
+//! LocalKeys::from_parts(prekey, identity, signature); // the wrong way round
+//! # }
+//! ```
+//!
 //! Spec: X3DH, section 2; docs/PROTOCOL.md, "Keys and encodings".
 
 mod local;

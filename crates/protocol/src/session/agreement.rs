@@ -14,8 +14,9 @@ use crate::x3dh::x3dh_symmetric;
 
 /// The shared secret as first root key, and the signed prekeys of both sides.
 ///
-/// The root key alone opens nothing: a first message is read with our signed prekey's private
-/// half as well.
+/// It is kept as long as sessions may begin. That gives nothing away that our long-term keys would
+/// not: whoever holds them computes it again, and it opens nothing without a private ratchet key
+/// or signed prekey.
 pub(crate) struct Agreement {
     pub(crate) identities: Arc<Identities>,
     pub(crate) root_key: RootKey,

@@ -16,11 +16,15 @@ mod agreement;
 mod error;
 mod established;
 mod initiated;
+mod message;
 mod pending;
 mod saved;
+mod view;
 
 pub(crate) use agreement::Agreement;
 pub use error::{DecryptError, EncryptError, EstablishError, SavedSessionError};
+pub(crate) use message::Message;
+pub use view::SessionState;
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,8 +36,7 @@ use crate::bundle::VerifiedBundle;
 use crate::chain::SendingChain;
 use crate::header::{HEADER_LENGTH, Header};
 use crate::keys::{
-    IdentityKey, IdentityKeyPair, LocalKeys, RatchetKeyPair, RatchetPublicKey, SignedPrekey,
-    SignedPrekeyPair,
+    IdentityKey, IdentityKeyPair, LocalKeys, RatchetKeyPair, SignedPrekey, SignedPrekeyPair,
 };
 use established::Established;
 use initiated::Initiated;
@@ -59,28 +62,6 @@ enum State {
     Established(Established),
 }
 
-/// How far a session has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SessionState {
-    /// Nothing sent, nothing received: either side may begin.
-    Pending,
-    /// We began and have received nothing yet.
-    Initiated,
-    /// A message of the peer has been opened.
-    Established,
-}
-
-impl SessionState {
-    /// The name in lower case.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Initiated => "initiated",
-            Self::Established => "established",
-        }
-    }
-}
-
 /// A message sealed by [`Session::encrypt`].
 pub struct Encrypted {
     /// The session to go on with.
@@ -97,6 +78,20 @@ pub struct Decrypted {
     pub session: Session,
     /// What was sent; wiped when dropped.
     pub plaintext: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for Encrypted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { session, header: _, ciphertext: _ } = self;
+        f.debug_struct("Encrypted").field("session", session).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Decrypted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { session, plaintext: _ } = self;
+        f.debug_struct("Decrypted").field("session", session).finish_non_exhaustive()
+    }
 }
 
 /// Which key opened a message.
@@ -264,125 +259,6 @@ impl Session {
     }
 }
 
-/// What can be read of a session. None of it is secret.
-impl Session {
-    /// How far the session has come.
-    pub fn state(&self) -> SessionState {
-        match &self.state {
-            State::Pending(_) => SessionState::Pending,
-            State::Initiated(_) => SessionState::Initiated,
-            State::Established(_) => SessionState::Established,
-        }
-    }
-
-    /// Our identity key.
-    pub fn our_identity(&self) -> &IdentityKey {
-        &self.identities.ours
-    }
-
-    /// The peer's identity key.
-    pub fn their_identity(&self) -> &IdentityKey {
-        &self.identities.theirs
-    }
-
-    /// Our current ratchet key.
-    pub fn our_ratchet_key(&self) -> &RatchetPublicKey {
-        match &self.state {
-            State::Pending(pending) => pending.ratchet_key.public(),
-            State::Initiated(initiated) => initiated.ratchet_key.public(),
-            State::Established(established) => established.ratchet_key.public(),
-        }
-    }
-
-    /// The peer's ratchet key, 65 bytes: before its first message the signed prekey that we
-    /// began with, and nothing in a session that has not begun.
-    pub fn their_ratchet_key(&self) -> Option<&[u8; 65]> {
-        match &self.state {
-            State::Pending(_) => None,
-            State::Initiated(initiated) => Some(initiated.their_signed_prekey.as_bytes()),
-            State::Established(established) => Some(established.their_ratchet_key.as_bytes()),
-        }
-    }
-
-    /// Messages sent on the current sending chain.
-    pub fn send_count(&self) -> u32 {
-        match &self.state {
-            State::Pending(_) => 0,
-            State::Initiated(initiated) => initiated.sending.counter,
-            State::Established(established) => established.sending.counter,
-        }
-    }
-
-    /// Messages received on the current receiving chain, those skipped included.
-    pub fn receive_count(&self) -> u32 {
-        match &self.state {
-            State::Pending(_) | State::Initiated(_) => 0,
-            State::Established(established) => established.receiving.counter,
-        }
-    }
-
-    /// Messages sent on the previous sending chain.
-    pub fn previous_send_count(&self) -> u32 {
-        match &self.state {
-            State::Pending(_) | State::Initiated(_) => 0,
-            State::Established(established) => established.previous_chain_length,
-        }
-    }
-
-    /// Keys kept for messages that have not arrived.
-    pub fn skipped_count(&self) -> usize {
-        match &self.state {
-            State::Pending(_) | State::Initiated(_) => 0,
-            State::Established(established) => established.skipped.len(),
-        }
-    }
-
-    /// Whether a [forced ratchet](Self::force_ratchet) waits for the peer's next ratchet key.
-    pub fn is_ratchet_forced(&self) -> bool {
-        match &self.state {
-            State::Pending(pending) => pending.post_compromise,
-            State::Initiated(initiated) => initiated.post_compromise,
-            State::Established(established) => established.post_compromise,
-        }
-    }
-
-    /// Whether a message with this header could be opened without a Diffie-Hellman step.
-    pub(crate) fn knows_chain(&self, header: &Header) -> bool {
-        match &self.state {
-            State::Pending(_) | State::Initiated(_) => false,
-            State::Established(established) => established.knows_chain(&header.ratchet_key),
-        }
-    }
-}
-
-impl fmt::Debug for Session {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { identities: _, state: _ } = self;
-        f.debug_struct("Session")
-            .field("state", &self.state())
-            .field("send_count", &self.send_count())
-            .field("receive_count", &self.receive_count())
-            .field("previous_send_count", &self.previous_send_count())
-            .field("skipped_count", &self.skipped_count())
-            .field("is_ratchet_forced", &self.is_ratchet_forced())
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Encrypted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { session, header: _, ciphertext: _ } = self;
-        f.debug_struct("Encrypted").field("session", session).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Decrypted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { session, plaintext: _ } = self;
-        f.debug_struct("Decrypted").field("session", session).finish_non_exhaustive()
-    }
-}
-
 /// A state that has a sending chain.
 trait Sending {
     fn sending(&self) -> &SendingChain;
@@ -390,29 +266,4 @@ trait Sending {
     fn previous_chain_length(&self) -> u32;
     /// The state after a message has been sent.
     fn with_sending(&self, sending: SendingChain) -> State;
-}
-
-/// A message whose header has been taken apart and whose ciphertext may hold a tag.
-pub(crate) struct Message<'a> {
-    pub(crate) header: Header,
-    ad: &'a [u8],
-    ciphertext: &'a [u8],
-}
-
-impl<'a> Message<'a> {
-    pub(crate) fn parse(header: &'a [u8], ciphertext: &'a [u8]) -> Result<Self, DecryptError> {
-        if ciphertext.len() < crate::aead::TAG_LENGTH {
-            return Err(DecryptError::CiphertextTooShort { length: ciphertext.len() });
-        }
-        Ok(Self { header: Header::parse(header)?, ad: header, ciphertext })
-    }
-
-    fn open_with(
-        &self,
-        message_key: &crate::message_key::MessageKey,
-    ) -> Result<Zeroizing<Vec<u8>>, DecryptError> {
-        message_key
-            .open(&self.header.nonce, self.ad, self.ciphertext)
-            .ok_or(DecryptError::Authentication)
-    }
 }

@@ -1,5 +1,11 @@
 //! What the tests share: recorded randomness, hex, and the vectors' key pairs.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test file uses a part; a test fails by panicking"
+)]
+
+pub(crate) mod conversation;
 
 use std::convert::Infallible;
 

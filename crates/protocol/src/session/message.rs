@@ -1,0 +1,33 @@
+//! A received message, its header taken apart.
+
+use zeroize::Zeroizing;
+
+use super::DecryptError;
+use crate::aead::TAG_LENGTH;
+use crate::header::Header;
+use crate::message_key::MessageKey;
+
+/// A message whose header has been taken apart and whose ciphertext may hold a tag.
+pub(crate) struct Message<'a> {
+    pub(crate) header: Header,
+    ad: &'a [u8],
+    ciphertext: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    pub(crate) fn parse(header: &'a [u8], ciphertext: &'a [u8]) -> Result<Self, DecryptError> {
+        if ciphertext.len() < TAG_LENGTH {
+            return Err(DecryptError::CiphertextTooShort { length: ciphertext.len() });
+        }
+        Ok(Self { header: Header::parse(header)?, ad: header, ciphertext })
+    }
+
+    pub(super) fn open_with(
+        &self,
+        message_key: &MessageKey,
+    ) -> Result<Zeroizing<Vec<u8>>, DecryptError> {
+        message_key
+            .open(&self.header.nonce, self.ad, self.ciphertext)
+            .ok_or(DecryptError::Authentication)
+    }
+}
