@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use stvor_protocol::{DecryptError, LocalKeys, Record};
+use stvor_protocol::{DecryptError, LocalKeys, Record, Session};
 
 /// What may happen. `Index` picks among the messages to that side, sent so far.
 #[derive(Debug, Clone)]
@@ -160,6 +160,17 @@ impl Pair {
         Ok(())
     }
 
+    /// Every state that is reached can be saved and read back, to the byte.
+    fn save_and_read_back(&self) -> Result<(), TestCaseError> {
+        for side in [&self.a, &self.b] {
+            let saved = side.record.sending_session().serialize();
+            let loaded = Session::deserialize(&saved)
+                .map_err(|error| TestCaseError::fail(format!("saved session: {error}")))?;
+            prop_assert!(*loaded.serialize() == *saved, "saved again, it is another");
+        }
+        Ok(())
+    }
+
     fn deliver_what_is_left(&mut self) -> Result<(), TestCaseError> {
         for to in [Who::A, Who::B] {
             for which in (0..self.side(to).0.inbox.len()).rev() {
@@ -189,6 +200,7 @@ proptest! {
         let mut pair = Pair::new(seed);
         for event in &events {
             pair.apply(event)?;
+            pair.save_and_read_back()?;
         }
         pair.deliver_what_is_left()?;
         pair.deliver_what_is_left()?; // all of it again: none is read twice
