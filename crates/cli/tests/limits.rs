@@ -49,6 +49,24 @@ async fn a_body_over_the_limit_is_answered_with_413() {
 }
 
 #[tokio::test]
+async fn a_group_message_names_a_thousand_members_at_most() {
+    let relay = Relay::start(&[]);
+    http(&relay, "POST", "/register", json!({"user_id": "bob"})).await;
+    let post = |count: usize| {
+        let mut members = vec!["nobody"; count - 1];
+        members.push("bob");
+        let ciphertext = "c".repeat(900_000);
+        json!({"from": "a", "members": members, "ciphertext": ciphertext, "groupHeader": "h"})
+    };
+    let refused = http(&relay, "POST", "/group/g/message", post(1001)).await;
+    assert_eq!(refused, (400, json!("TOO_MANY_MEMBERS")));
+    let request = Request::new("POST", "/group/g/message", TOKEN, &post(1000));
+    let answer = request.send(relay.port).await.json();
+    assert_eq!(answer["delivered"], json!(["bob"]));
+    assert_eq!(answer["failed"].as_array().map(Vec::len), Some(999));
+}
+
+#[tokio::test]
 async fn a_full_mailbox_refuses_over_both_dialects_until_it_is_read() {
     let relay = Relay::start(&["--max-mailbox-messages", "2"]);
     let mut alice = Client::open(relay.port, TOKEN, true).await;

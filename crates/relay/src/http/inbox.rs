@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use stvor_wire::{Envelope, FetchedMessage};
 
 use crate::hub::Stored;
@@ -34,15 +35,23 @@ pub(super) struct Fetched {
     pqc_ct: Option<Value>,
 }
 
+impl Payload {
+    /// JSON text, to be put into frames as it is.
+    pub(super) fn json(&self) -> Box<RawValue> {
+        // A map with string keys: writing it cannot fail.
+        to_raw_value(self).unwrap_or_default()
+    }
+}
+
 /// The `message` frame for a message that came over HTTP.
-pub(super) fn frame(id: &str, to: &str, from: &str, payload: &Payload, now: u64) -> Bytes {
+pub(super) fn frame(id: &str, to: &str, from: &str, payload: &RawValue, now: u64) -> Bytes {
     #[derive(Serialize)]
     struct Frame<'a> {
         r#type: &'static str,
         id: &'a str,
         to: &'a str,
         from: &'a str,
-        payload: &'a Payload,
+        payload: &'a RawValue,
         timestamp: u64,
     }
     let frame = Frame { r#type: "message", id, to, from, payload, timestamp: now };

@@ -4,6 +4,7 @@ use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use tokio::task::yield_now;
 
 use super::answer::{self, Answer, Failure, INVALID_USER_ID};
 use super::inbox::{self, Payload};
@@ -13,6 +14,13 @@ use crate::token::Namespace;
 
 const NO_RANDOMNESS: Failure =
     Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error");
+
+/// Members that one group message may name: each costs a frame of its own.
+const MAX_MEMBERS: usize = 1_000;
+
+const TOO_MANY_MEMBERS: Failure =
+    Failure::new(StatusCode::BAD_REQUEST, "A group message may name 1000 members at most")
+        .code("TOO_MANY_MEMBERS");
 
 #[derive(Deserialize)]
 pub(super) struct Register {
@@ -122,22 +130,25 @@ impl Project<'_> {
         let pqc_ct = body.pqc_ct;
         let payload = Payload { ciphertext, header, group_id: None, group_header: None, pqc_ct };
         let id = message_id()?;
-        self.post(&id, &to, &from, &payload).map_err(|error| match error {
+        let payload = payload.json();
+        self.post(id, &to, &from, &payload).map_err(|error| match error {
             HttpError::NoUser => Failure::new(StatusCode::NOT_FOUND, "Recipient not found"),
             other => other.into(),
         })?;
         Ok(answer::ok(&json!({"status": "delivered", "messageId": inbox::hex(&id)})))
     }
 
+    /// Makes the frame only for a recipient who can take it.
     fn post(
         &self,
-        id: &[u8; 12],
+        id: [u8; 12],
         to: &str,
         from: &str,
-        payload: &Payload,
+        payload: &RawValue,
     ) -> Result<(), HttpError> {
-        let frame = inbox::frame(&inbox::hex(id), to, from, payload, hub::now());
-        self.hub.post(&self.namespace, to, *id, frame)
+        self.hub.may_post(&self.namespace, to, payload.get().len())?;
+        let frame = inbox::frame(&inbox::hex(&id), to, from, payload, hub::now());
+        self.hub.post(&self.namespace, to, id, frame)
     }
 
     /// Lists what waits and takes it out, up to the size that a request may have: the rest is
@@ -217,7 +228,7 @@ impl Project<'_> {
         }))
     }
 
-    pub(super) fn group(&self, group: &str, body: Group) -> Result<Answer, Failure> {
+    pub(super) async fn group(&self, group: &str, body: Group) -> Result<Answer, Failure> {
         let fields =
             (filled(body.from), body.members, filled(body.ciphertext), filled(body.group_header));
         let (Some(from), Value::Array(members), Some(ciphertext), Some(group_header)) = fields
@@ -227,6 +238,9 @@ impl Project<'_> {
                 "Missing fields: from, members, ciphertext, groupHeader",
             ));
         };
+        if members.len() > MAX_MEMBERS {
+            return Err(TOO_MANY_MEMBERS);
+        }
         self.hub.has_users(&self.namespace)?;
         let payload = Payload {
             ciphertext,
@@ -235,13 +249,40 @@ impl Project<'_> {
             group_header: Some(group_header.into()),
             pqc_ct: None,
         };
-        let others = members.into_iter().filter(|member| *member != from.as_str());
-        let (delivered, failed): (Vec<_>, Vec<_>) = others.partition(|member| {
+        let payload = payload.json();
+        let (mut delivered, mut failed) = (Vec::new(), Vec::new());
+        let mut turn = Turn::default();
+        for member in members.into_iter().filter(|member| *member != from.as_str()) {
             let id = message_id();
-            let post = |to: &str, id| self.post(&id, to, &from, &payload).is_ok();
-            member.as_str().zip(id.ok()).is_some_and(|(to, id)| post(to, id))
-        });
+            let post = |to: &str, id| self.post(id, to, &from, &payload).is_ok();
+            let posted = member.as_str().zip(id.ok()).is_some_and(|(to, id)| post(to, id));
+            if posted { &mut delivered } else { &mut failed }.push(member);
+            turn.spent(payload.get().len()).await;
+        }
         Ok(answer::ok(&json!({"status": "delivered", "delivered": delivered, "failed": failed})))
+    }
+}
+
+/// Lets others have their turn during work on many messages.
+#[derive(Default)]
+struct Turn {
+    bytes: usize,
+}
+
+impl Turn {
+    /// Bytes of messages between two pauses.
+    const BYTES: usize = 256 << 10;
+
+    /// What a message costs besides its bytes.
+    const OVERHEAD: usize = 1 << 10;
+
+    /// A message of `len` bytes is done.
+    async fn spent(&mut self, len: usize) {
+        self.bytes += len + Self::OVERHEAD;
+        if self.bytes >= Self::BYTES {
+            self.bytes = 0;
+            yield_now().await;
+        }
     }
 }
 

@@ -50,7 +50,7 @@ async fn route(request: Request<Incoming>, hub: &Hub) -> Result<Answer, Failure>
         Endpoint::Stats => Ok(project.stats()),
         Endpoint::DeleteUser(id) => project.erase(&decode(id)?),
         Endpoint::Export(id) => project.export(&decode(id)?),
-        Endpoint::Group(id) => project.group(&decode(id)?, body::read(incoming, hub).await?),
+        Endpoint::Group(id) => project.group(&decode(id)?, body::read(incoming, hub).await?).await,
     }
 }
 

@@ -103,6 +103,18 @@ impl Hub {
         Ok(user.keys.as_ref().map(|keys| keys.json()))
     }
 
+    /// Whether a message of that many bytes, or a few more, would be taken for the user.
+    pub(crate) fn may_post(
+        &self,
+        namespace: &Namespace,
+        to: &str,
+        len: usize,
+    ) -> Result<(), HttpError> {
+        let state = self.state();
+        let (user, _) = state.known(namespace, to)?;
+        Ok(state.room(Some(user), len)?)
+    }
+
     /// Takes a message for a user: `frame` is the `message` frame a WebSocket client would read.
     pub(crate) fn post(
         &self,
