@@ -71,7 +71,7 @@ struct LimitFlags {
     /// Users known at a time [default: 10000].
     #[arg(long, value_name = "N")]
     max_users: Option<usize>,
-    /// Largest public key bundle of a user, in bytes [default: 65536].
+    /// Largest public key bundle of a user, in bytes [default: 4096].
     #[arg(long, value_name = "BYTES")]
     max_keys_bytes: Option<usize>,
     /// All that is stored, in bytes [default: 1073741824].
@@ -293,7 +293,7 @@ mod tests {
             (limits.max_mailbox_bytes, 67_108_864),
             (limits.max_user_id_bytes, 256),
             (limits.max_users, 10_000),
-            (limits.max_keys_bytes, 65_536),
+            (limits.max_keys_bytes, 4_096),
             (limits.max_stored_bytes, 1_073_741_824),
             (limits.max_queue_bytes, 8_388_608),
             (limits.max_connections, 10_000),

@@ -68,8 +68,9 @@ async fn what_an_http_client_could_not_read_waits_for_one_that_can() {
     let relay = Relay::start(&[]);
     let mut alice = Client::open(relay.port, TOKEN, true).await;
     http(&relay, "POST", "/register", json!({"user_id": "bob"})).await;
-    for (id, payload) in [("1", json!("opaque")), ("2", json!({"ciphertext": "c", "header": "h"}))]
-    {
+    // As large as an answer may be: it must not stand in the way of what comes after it.
+    let opaque = json!("x".repeat((1 << 20) - 100));
+    for (id, payload) in [("1", opaque), ("2", json!({"ciphertext": "c", "header": "h"}))] {
         let message =
             json!({"type": "message", "id": id, "to": "bob", "from": "alice", "payload": payload});
         alice.send(message).await;
@@ -77,6 +78,10 @@ async fn what_an_http_client_could_not_read_waits_for_one_that_can() {
     }
     let (_, inbox) = http(&relay, "GET", "/messages/bob", json!(null)).await;
     assert_eq!((&inbox["count"], &inbox["messages"][0]["id"]), (&json!(1), &json!("2")));
+    let post = json!({"to": "bob", "from": "a", "ciphertext": "c", "header": "h"});
+    http(&relay, "POST", "/message", post).await;
+    let (_, inbox) = http(&relay, "GET", "/messages/bob", json!(null)).await;
+    assert_eq!(inbox["count"], 1, "also the second time");
     let mut bob = Client::open(relay.port, TOKEN, true).await;
     bob.announce("bob", bundle("bob")).await;
     assert_eq!(bob.receive_type("deliver").await["message"]["id"], "1");

@@ -31,7 +31,8 @@ pub struct Limits {
     pub max_user_id_bytes: usize,
     /// Users known at a time, those included whose mail waits for their first announcement.
     pub max_users: usize,
-    /// Largest public key bundle of one user, in bytes of JSON.
+    /// Largest public key bundle of one user, in bytes of JSON. Every client is told of all users
+    /// when it connects; a bundle takes about 400 bytes, and 2.5 KiB with post-quantum keys.
     pub max_keys_bytes: usize,
     /// All mailboxes, all keys, and all frames and bodies that have arrived in part, in bytes.
     pub max_stored_bytes: usize,
@@ -62,7 +63,7 @@ impl Default for Limits {
             max_mailbox_bytes: 64 * MIB,
             max_user_id_bytes: 256,
             max_users: 10_000,
-            max_keys_bytes: 64 * KIB,
+            max_keys_bytes: 4 * KIB,
             max_stored_bytes: 1024 * MIB,
             max_queue_bytes: 8 * MIB,
             max_connections: 10_000,

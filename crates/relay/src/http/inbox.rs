@@ -112,6 +112,7 @@ mod tests {
             sequence: 7,
             at: 0,
             id: None,
+            unlisted: false,
             frame: Bytes::from_static(frame.as_bytes()),
         };
         let readable = r#"{"to":"b","from":"a","payload":{"ciphertext":"c","header":"h","x":1}}"#;

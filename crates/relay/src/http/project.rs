@@ -9,7 +9,7 @@ use tokio::task::yield_now;
 use super::answer::{self, Answer, Failure, INVALID_USER_ID};
 use super::inbox::{self, Payload};
 use super::iso8601;
-use crate::hub::{self, HttpError, Hub, Stored};
+use crate::hub::{self, HttpError, Hub};
 use crate::token::Namespace;
 
 const NO_RANDOMNESS: Failure =
@@ -154,20 +154,27 @@ impl Project<'_> {
     /// Lists what waits and takes it out, up to the size that a request may have: the rest is
     /// for the next request. What came by WebSocket in a shape that the original's client cannot
     /// read is left for a WebSocket client.
-    pub(super) fn messages(&self, id: &str) -> Result<Answer, Failure> {
+    pub(super) async fn messages(&self, id: &str) -> Result<Answer, Failure> {
         let mut room = self.hub.config().limits.max_frame_bytes;
-        let mut stored = self.hub.inbox(&self.namespace, id)?;
-        let fits = |message: &Stored| {
-            let fits = room > 0;
-            room = room.saturating_sub(message.frame.len());
-            fits
-        };
-        let count = stored.iter().map(fits).take_while(|fits| *fits).count();
-        stored.truncate(count);
-        let mut listed: Vec<_> = stored
-            .iter()
-            .filter_map(|stored| Some((stored.sequence, inbox::fetched(stored)?)))
-            .collect();
+        let (mut listed, mut unreadable) = (Vec::new(), Vec::new());
+        let mut turn = Turn::default();
+        for stored in self.hub.inbox(&self.namespace, id)? {
+            let len = stored.frame.len();
+            match inbox::fetched(&stored) {
+                Some(message) => {
+                    listed.push((stored.sequence, message));
+                    room = room.saturating_sub(len);
+                }
+                None => unreadable.push(stored.sequence),
+            }
+            if room == 0 {
+                break;
+            }
+            turn.spent(len).await;
+        }
+        if !unreadable.is_empty() {
+            self.hub.unlist(&self.namespace, id, &unreadable);
+        }
         let sequences = listed.iter().map(|(sequence, _)| *sequence);
         let taken = self.hub.empty(&self.namespace, id, sequences);
         listed.retain(|(sequence, _)| taken.binary_search(sequence).is_ok());

@@ -44,7 +44,7 @@ async fn route(request: Request<Incoming>, hub: &Hub) -> Result<Answer, Failure>
         Endpoint::Register => project.register(body::read(incoming, hub).await?),
         Endpoint::PublicKey(id) => project.public_key(&decode(id)?),
         Endpoint::Message => project.message(body::read(incoming, hub).await?),
-        Endpoint::Messages(id) => project.messages(&decode(id)?),
+        Endpoint::Messages(id) => project.messages(&decode(id)?).await,
         Endpoint::DeleteMessage(id) => project.delete_message(&decode(id)?),
         Endpoint::Usage => Ok(project.usage()),
         Endpoint::Stats => Ok(project.stats()),

@@ -140,7 +140,7 @@ impl Hub {
         }
     }
 
-    /// What waits for a user, oldest first, without taking it. Nothing while the user is online
+    /// What waits for a user and may be listed, oldest first, without taking it. Nothing while the user is online
     /// by WebSocket: then it is on its way there.
     pub(crate) fn inbox(&self, namespace: &Namespace, id: &str) -> Result<Vec<Stored>, HttpError> {
         let mut state = self.state();
@@ -149,8 +149,17 @@ impl Hub {
         user.last_activity = now();
         Ok(match user.socket {
             Some(_) => Vec::new(),
-            None => user.mailbox.iter().cloned().collect(),
+            None => user.mailbox.iter().filter(|message| !message.unlisted).cloned().collect(),
         })
+    }
+
+    /// Notes messages that HTTP clients cannot read, so that each is tried once only.
+    pub(crate) fn unlist(&self, namespace: &Namespace, id: &str, sequences: &[Sequence]) {
+        let mut state = self.state();
+        let key = state.users.own(namespace, id);
+        if let Some(user) = key.and_then(|key| state.users.get_mut(key)) {
+            sequences.iter().for_each(|sequence| user.mailbox.unlist(*sequence));
+        }
     }
 
     /// Takes these messages out of the user's mailbox, unless it has come online meanwhile.

@@ -23,6 +23,8 @@ pub(crate) struct Stored {
     pub(crate) at: u64,
     /// The id that the relay gave it, if it came over HTTP.
     pub(crate) id: Option<[u8; 12]>,
+    /// HTTP clients cannot read it: it is not offered to them again.
+    pub(crate) unlisted: bool,
     /// The `message` frame.
     pub(crate) frame: Bytes,
 }
@@ -75,6 +77,13 @@ impl Mailbox {
     /// The message of that number, if it is still here.
     pub(crate) fn get(&self, sequence: Sequence) -> Option<&Stored> {
         self.messages.get(self.find(sequence)?)
+    }
+
+    /// Notes that HTTP clients cannot read the message.
+    pub(crate) fn unlist(&mut self, sequence: Sequence) {
+        if let Some(message) = self.find(sequence).and_then(|at| self.messages.get_mut(at)) {
+            message.unlisted = true;
+        }
     }
 
     /// Takes the message of that number out. Cheap at either end.

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn stored(sequence: Sequence, len: usize) -> Stored {
-    Stored { sequence, at: 0, id: None, frame: vec![b'x'; len].into() }
+    Stored { sequence, at: 0, id: None, unlisted: false, frame: vec![b'x'; len].into() }
 }
 
 proptest! {

@@ -28,7 +28,7 @@ pub(crate) use websocket::{Batch, Connected};
 use crate::config::{Config, Limits};
 use crate::frames::Refusal;
 use mailbox::Mailbox;
-use recent::Recent;
+use recent::{Namer, Recent};
 use sockets::{Pending, Socket};
 use users::Users;
 
@@ -37,6 +37,7 @@ use users::Users;
 pub(crate) struct Hub {
     config: Config,
     started: Instant,
+    namer: Namer,
     state: Mutex<State>,
 }
 
@@ -80,7 +81,8 @@ impl Hub {
             total_messages: 0,
             closing: false,
         };
-        Self { config, started: Instant::now(), state: Mutex::new(state) }
+        let (started, namer) = (Instant::now(), Namer::default());
+        Self { config, started, namer, state: Mutex::new(state) }
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -164,7 +166,7 @@ impl State {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         self.total_messages += 1;
-        let message = Stored { sequence, at: now(), id, frame };
+        let message = Stored { sequence, at: now(), id, unlisted: false, frame };
         self.stored_bytes += message.cost();
         let Some(recipient) = self.users.get_mut(user) else { return sequence };
         recipient.mailbox.push(message);

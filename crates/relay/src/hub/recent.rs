@@ -2,7 +2,7 @@
 //! twice. Bounded: the oldest is forgotten first.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, RandomState};
 
 use super::mailbox::Sequence;
 use super::users::UserKey;
@@ -14,28 +14,32 @@ pub(crate) struct Taken {
     pub(crate) sequence: Sequence,
 }
 
-/// A message as its sender names it, hashed with keys that nobody else knows: 128 bits, so that
-/// two messages are not mistaken for one another.
+/// A message, hashed with keys that nobody else knows: 128 bits, so that two messages are not
+/// mistaken for one another. All of its text counts. Were it named by sender, recipient and id
+/// alone, anybody who holds the token and guesses ids could have later messages taken for his.
 pub(crate) type Name = (u64, u64);
+
+/// Names messages.
+#[derive(Debug, Default)]
+pub(crate) struct Namer(RandomState, RandomState);
+
+impl Namer {
+    pub(crate) fn name(&self, namespace: &str, text: &str) -> Name {
+        (self.0.hash_one((namespace, text)), self.1.hash_one((namespace, text)))
+    }
+}
 
 /// The messages taken lately.
 #[derive(Debug)]
 pub(crate) struct Recent {
     capacity: usize,
-    hashers: (RandomState, RandomState),
     taken: HashMap<Name, Taken>,
     order: VecDeque<Name>,
 }
 
 impl Recent {
     pub(crate) fn new(capacity: usize) -> Self {
-        let hashers = (RandomState::new(), RandomState::new());
-        Self { capacity, hashers, taken: HashMap::new(), order: VecDeque::new() }
-    }
-
-    /// The name of a message: who sends it (token and claimed id), to whom, under which id.
-    pub(crate) fn name(&self, of: impl Hash) -> Name {
-        (self.hashers.0.hash_one(&of), self.hashers.1.hash_one(&of))
+        Self { capacity, taken: HashMap::new(), order: VecDeque::new() }
     }
 
     pub(crate) fn get(&self, name: Name) -> Option<Taken> {
@@ -61,8 +65,8 @@ mod tests {
 
     #[test]
     fn the_oldest_is_forgotten_first() {
-        let mut recent = Recent::new(2);
-        let names: Vec<Name> = (0..3).map(|n| recent.name(n)).collect();
+        let (mut recent, namer) = (Recent::new(2), Namer::default());
+        let names: Vec<Name> = ["a", "b", "c"].map(|text| namer.name("token", text)).into();
         for (sequence, name) in (0..).zip(&names) {
             recent.insert(*name, Taken { user: UserKey(0), sequence });
         }

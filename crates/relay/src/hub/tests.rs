@@ -305,6 +305,20 @@ fn a_full_mailbox_does_not_count_against_its_reader() {
 }
 
 #[test]
+fn nobody_can_have_anothers_message_taken_for_one_that_came_before() {
+    let hub = hub(Limits::default());
+    let (alice, mallory) = (connect(&hub, true), connect(&hub, true));
+    let genuine = message("bob", 7);
+    let forged = genuine.replace(r#""ciphertext":"c""#, r#""ciphertext":"x""#);
+    hub.frame(mallory, &forged);
+    hub.frame(alice, &genuine);
+    hub.frame(alice, &genuine);
+    let bob = connect(&hub, true);
+    announce(&hub, bob, "bob");
+    assert_eq!(messages(&read(&hub, bob)), [(7, Some(1)), (7, Some(2))], "the genuine one once");
+}
+
+#[test]
 fn silence_is_answered_by_a_ping_and_more_silence_by_the_end() {
     let hub = hub(Limits::default());
     let (quiet, lively) = (connect(&hub, false), connect(&hub, false));

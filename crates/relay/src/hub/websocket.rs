@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tracing::debug;
 
 use super::mailbox::Sequence;
-use super::recent::Taken;
+use super::recent::{Name, Taken};
 use super::sockets::{Pending, Socket, SocketKey};
 use super::users::UserKey;
 use super::{Hub, State, now};
@@ -78,9 +78,13 @@ impl Hub {
     /// Takes what one text message says.
     pub(crate) fn frame(&self, from: SocketKey, text: &str) {
         let frame = ClientFrame::parse(text);
+        let name = match &frame {
+            Some(ClientFrame::Message(message)) => self.name(from, message),
+            _ => None,
+        };
         let mut state = self.state();
         match frame {
-            Some(ClientFrame::Message(message)) => state.message(from, &message),
+            Some(ClientFrame::Message(message)) => state.message(from, &message, name),
             Some(ClientFrame::Announce { user, keys }) => {
                 if let Err(refusal) = state.announce(from, &user, keys) {
                     state.answer(from, frames::error(None, &refusal));
@@ -90,6 +94,18 @@ impl Hub {
             Some(ClientFrame::Received(deliveries)) => state.received(from, &deliveries),
             None => state.unreadable(from),
         }
+    }
+
+    /// The name by which a message is recognised that is sent again. Only ids that are strings,
+    /// from clients that send again: others may repeat theirs.
+    fn name(&self, from: SocketKey, message: &Message<'_>) -> Option<Name> {
+        message.from?;
+        message.id.filter(|id| id.starts_with('"'))?;
+        let state = self.state();
+        let socket = state.sockets.get(&from).filter(|socket| socket.acknowledges)?;
+        let namespace = socket.namespace.clone();
+        drop(state); // a large message takes its time
+        Some(self.namer.name(&namespace, message.text))
     }
 
     /// Notes a sign of life.
@@ -271,16 +287,9 @@ impl State {
         }
     }
 
-    fn message(&mut self, from: SocketKey, message: &Message<'_>) {
+    fn message(&mut self, from: SocketKey, message: &Message<'_>, name: Option<Name>) {
         let Some(socket) = self.sockets.get(&from) else { return };
         let namespace = socket.namespace.clone();
-        // Only ids that are strings, from clients that send again: others may repeat theirs.
-        let name = match (socket.acknowledges, message.from, message.id) {
-            (true, Some(sender), Some(id)) if id.starts_with('"') => {
-                Some(self.recent.name((&*namespace, sender, message.to.as_ref(), id)))
-            }
-            _ => None,
-        };
         if let Some(taken) = name.and_then(|name| self.recent.get(name)) {
             return self.taken(from, message, taken);
         }
