@@ -86,7 +86,7 @@ struct LimitFlags {
     /// Seconds of silence before a socket is pinged, and again before it is closed [default: 30].
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     ping_seconds: Option<u32>,
-    /// Seconds for a request to arrive [default: 30].
+    /// Seconds for a request to arrive, and again for its answer to be read [default: 30].
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     request_seconds: Option<u32>,
 }
@@ -112,6 +112,7 @@ impl LimitFlags {
             ping_interval: seconds(self.ping_seconds, defaults.ping_interval),
             header_timeout: seconds(self.request_seconds, defaults.header_timeout),
             body_timeout: seconds(self.request_seconds, defaults.body_timeout),
+            answer_timeout: seconds(self.request_seconds, defaults.answer_timeout),
             ..defaults
         }
     }
@@ -305,6 +306,7 @@ mod tests {
         }
         assert_eq!(limits.ping_interval, Duration::from_secs(30));
         assert_eq!(limits.body_timeout, Duration::from_secs(30));
+        assert_eq!(limits.answer_timeout, Duration::from_secs(30));
     }
 
     #[test]

@@ -2,12 +2,15 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use support::Relay;
 use support::http::{Request, parse};
 use support::websocket::Client;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 use tokio_tungstenite::tungstenite::Message;
 
 const TOKEN: &str = "stvor_test";
@@ -179,6 +182,28 @@ async fn a_request_that_does_not_arrive_is_not_waited_for() {
     let mut bytes = Vec::new();
     slow.read_to_end(&mut bytes).await.expect("an answer");
     assert_eq!(parse(&bytes).status, 408);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_read_is_not_waited_for() {
+    let relay = Relay::start(&["--request-seconds", "1", "--max-frame-bytes", "50000000"]);
+    http(&relay, "POST", "/register", json!({"user_id": "bob"})).await;
+    let ciphertext = "c".repeat(40_000_000); // more than the system buffers
+    let post = json!({"to": "bob", "from": "a", "ciphertext": ciphertext, "header": "h"});
+    assert_eq!(http(&relay, "POST", "/message", post).await.0, 200);
+    let mut slow = TcpStream::connect(("127.0.0.1", relay.port)).await.expect("a connection");
+    let request =
+        "GET /messages/bob HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer stvor_test\r\n\r\n";
+    slow.write_all(request.as_bytes()).await.expect("to send");
+    let (mut total, mut buffer, started) = (0, vec![0; 64 << 10], Instant::now());
+    // It does read, but too slowly.
+    while let Ok(read @ 1..) = slow.read(&mut buffer).await {
+        total += read;
+        if started.elapsed() < Duration::from_secs(2) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+    assert!((1..ciphertext.len()).contains(&total), "{total} bytes came");
 }
 
 #[tokio::test]

@@ -47,6 +47,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Time for a request's body to arrive.
     pub body_timeout: Duration,
+    /// Time for an answer to be read, from the moment in which writing it had to wait.
+    pub answer_timeout: Duration,
     /// A socket that was silent for this long is pinged; silent for as long again, it is closed.
     pub ping_interval: Duration,
     /// Time for sockets to close when the relay stops.
@@ -70,6 +72,7 @@ impl Default for Limits {
             max_remembered: 65_536,
             header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
+            answer_timeout: Duration::from_secs(30),
             ping_interval: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(1),
         }

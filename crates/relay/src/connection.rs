@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tracing::debug;
 
+use crate::deadline::Deadline;
 use crate::http::{self, Answer, Failure};
 use crate::hub::Hub;
 use crate::server;
@@ -65,11 +66,12 @@ async fn serve_http(
             Upgrade::Bad(why) => Failure::new(StatusCode::BAD_REQUEST, why).answer(),
         })
     });
+    let limits = &hub.config().limits;
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(hub.config().limits.header_timeout)
+        .header_read_timeout(limits.header_timeout)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Deadline::new(stream, limits.answer_timeout)), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let result = tokio::select! {
@@ -84,9 +86,9 @@ async fn serve_http(
         return None;
     }
     let (upgrade, mut opening) = held(&upgrading).take()?;
-    let parts = upgrade.await.ok().map(Upgraded::downcast::<TokioIo<TcpStream>>)?.ok()?;
+    let parts = upgrade.await.ok().map(Upgraded::downcast::<TokioIo<Deadline>>)?.ok()?;
     opening.first_bytes = parts.read_buf;
-    Some((parts.io.into_inner(), opening))
+    Some((parts.io.into_inner().into_inner(), opening))
 }
 
 /// Answers a good handshake and notes down what the request said.

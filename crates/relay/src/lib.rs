@@ -14,6 +14,7 @@
 
 mod config;
 mod connection;
+mod deadline;
 mod frames;
 mod http;
 mod hub;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tracing::debug;
 
-use super::mailbox::{Sequence, Stored};
+use super::mailbox::{MessageId, Sequence, Stored};
 use super::users::{User, UserKey};
 use super::{Hub, State, now};
 use crate::frames::{self, Refusal};
@@ -120,7 +120,7 @@ impl Hub {
         &self,
         namespace: &Namespace,
         to: &str,
-        id: [u8; 12],
+        id: MessageId,
         frame: Bytes,
     ) -> Result<(), HttpError> {
         let mut state = self.state();
@@ -177,12 +177,13 @@ impl Hub {
     }
 
     /// Takes a message back that was posted under the token. False when it is gone.
-    pub(crate) fn delete(&self, namespace: &Namespace, id: &[u8; 12]) -> bool {
+    pub(crate) fn delete(&self, namespace: &Namespace, id: &MessageId) -> bool {
         let mut state = self.state();
-        let found = state.users.iter().find_map(|(key, user)| {
-            let mut mail = user.mailbox.iter().filter(|_| user.namespace == *namespace);
-            mail.find(|message| message.id.as_ref() == Some(id)).map(|m| (key, m.sequence))
-        });
+        let found = state.posted.get(id).copied();
+        let own = |user: &UserKey| {
+            state.users.get(*user).is_some_and(|user| user.namespace == *namespace)
+        };
+        let found = found.filter(|(user, _)| own(user));
         found.is_some_and(|(user, sequence)| state.remove(user, sequence).is_some())
     }
 
@@ -218,8 +219,11 @@ impl Hub {
         let Some(user) = state.users.remove(key) else { return Err(HttpError::NoUser) };
         state.stored_bytes -= user.mailbox.bytes();
         state.stored_bytes -= user.keys.as_ref().map_or(0, |keys| keys.frame.len());
-        if let Some(socket) = user.socket.and_then(|socket| state.sockets.get_mut(&socket)) {
-            socket.forget(key);
+        for id in user.mailbox.iter().filter_map(|message| message.id) {
+            state.posted.remove(&id);
+        }
+        if let Some(socket) = user.socket {
+            state.forget(socket, key, user.outstanding);
         }
         debug!(user = id, "erased");
         Ok(Erased { at: now(), messages: user.mailbox.len() })

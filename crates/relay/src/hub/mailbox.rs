@@ -9,8 +9,12 @@ use bytes::Bytes;
 /// Number of a message: unique in the relay, growing in order of acceptance.
 pub(crate) type Sequence = u64;
 
-/// What a stored message costs besides its bytes, counted so that empty messages cost too.
-const OVERHEAD: usize = 64;
+/// The id that the relay gives a message that comes over HTTP.
+pub(crate) type MessageId = [u8; 12];
+
+/// What a stored message costs besides its bytes, counted so that empty messages cost too: its
+/// places in the mailbox, in a socket's queue and among the ids.
+const OVERHEAD: usize = 192;
 
 /// An emptied mailbox larger than this gives its memory back.
 const KEPT_CAPACITY: usize = 16;
@@ -22,7 +26,7 @@ pub(crate) struct Stored {
     /// When it was accepted, in milliseconds since the Unix epoch.
     pub(crate) at: u64,
     /// The id that the relay gave it, if it came over HTTP.
-    pub(crate) id: Option<[u8; 12]>,
+    pub(crate) id: Option<MessageId>,
     /// HTTP clients cannot read it: it is not offered to them again.
     pub(crate) unlisted: bool,
     /// The `message` frame.
@@ -99,6 +103,15 @@ impl Mailbox {
     /// Oldest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Stored> {
         self.messages.iter()
+    }
+
+    /// The oldest message of that number or a later one.
+    pub(crate) fn get_from(&self, sequence: Sequence) -> Option<&Stored> {
+        let first = self.messages.front()?;
+        if first.sequence >= sequence {
+            return Some(first);
+        }
+        self.messages.get(self.messages.partition_point(|message| message.sequence < sequence))
     }
 
     fn find(&self, sequence: Sequence) -> Option<usize> {

@@ -20,7 +20,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 pub(crate) use http::HttpError;
-pub(crate) use mailbox::{Sequence, Stored};
+pub(crate) use mailbox::{MessageId, Sequence, Stored};
 pub(crate) use sockets::SocketKey;
 pub(crate) use users::UserKey;
 pub(crate) use websocket::{Batch, Connected};
@@ -47,6 +47,8 @@ struct State {
     users: Users,
     sockets: HashMap<SocketKey, Socket>,
     recent: Recent,
+    /// Where the messages are that came over HTTP, by the ids that they were given.
+    posted: HashMap<MessageId, (UserKey, Sequence)>,
     next_socket: u64,
     next_sequence: Sequence,
     /// Mailboxes, keys, and frames and bodies that have arrived in part.
@@ -74,6 +76,7 @@ impl Hub {
             limits,
             users: Users::default(),
             sockets: HashMap::new(),
+            posted: HashMap::new(),
             next_socket: 0,
             next_sequence: 0,
             stored_bytes: 0,
@@ -162,7 +165,7 @@ impl State {
     }
 
     /// Puts a message into the mailbox of `user` and, if it is online, on its way. There is room.
-    fn store(&mut self, user: UserKey, frame: Bytes, id: Option<[u8; 12]>) -> Sequence {
+    fn store(&mut self, user: UserKey, frame: Bytes, id: Option<MessageId>) -> Sequence {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         self.total_messages += 1;
@@ -170,8 +173,12 @@ impl State {
         self.stored_bytes += message.cost();
         let Some(recipient) = self.users.get_mut(user) else { return sequence };
         recipient.mailbox.push(message);
+        if let Some(id) = id {
+            self.posted.insert(id, (user, sequence));
+        }
         if let Some(socket) = recipient.socket.and_then(|key| self.sockets.get_mut(&key)) {
-            socket.push(Pending::Message { user, sequence });
+            recipient.outstanding += 1;
+            socket.push(Pending::Message { user, claim: recipient.claim, sequence });
         }
         sequence
     }
@@ -180,8 +187,19 @@ impl State {
     fn remove(&mut self, user: UserKey, sequence: Sequence) -> Option<Stored> {
         let removed = self.users.get_mut(user)?.mailbox.remove(sequence)?;
         self.stored_bytes -= removed.cost();
+        if let Some(id) = removed.id {
+            self.posted.remove(&id);
+        }
         self.drop_if_empty(user);
         Some(removed)
+    }
+
+    /// Has the socket drop what it was to deliver to a user who has moved to another or is gone.
+    fn forget(&mut self, key: SocketKey, user: UserKey, outstanding: usize) {
+        let Some(socket) = self.sockets.get_mut(&key) else { return };
+        socket.users.retain(|other| *other != user);
+        let users = &self.users;
+        socket.stale(outstanding, |user, claim| users.is_claim(user, claim));
     }
 
     /// Forgets a user of whom there is nothing left to remember.

@@ -23,7 +23,16 @@ pub(super) enum Pending {
     /// A message that waits in a mailbox.
     Message {
         user: UserKey,
+        /// The hold on the user under which it was queued.
+        claim: u64,
         sequence: Sequence,
+    },
+    /// What waited in a mailbox when its user came online: from `next` on, up to `end`.
+    Mailbox {
+        user: UserKey,
+        claim: u64,
+        next: Sequence,
+        end: Sequence,
     },
     /// Announcements of the users first announced at `next` or later, up to `end`.
     Replay {
@@ -35,6 +44,9 @@ pub(super) enum Pending {
 /// What a queue entry costs besides the bytes of its frame.
 const OVERHEAD: usize = 32;
 
+/// Void entries that are not worth sweeping out.
+const KEPT_STALE: usize = 1024;
+
 /// An emptied queue longer than this gives its memory back: an idle socket holds none of its
 /// busy times.
 const KEPT_CAPACITY: usize = 16;
@@ -44,6 +56,7 @@ const KEPT_CAPACITY: usize = 16;
 struct InFlight {
     delivery: u64,
     user: UserKey,
+    claim: u64,
     sequence: Sequence,
 }
 
@@ -60,6 +73,8 @@ pub(super) struct Socket {
     pending: VecDeque<Pending>,
     pending_bytes: usize,
     in_flight: VecDeque<InFlight>,
+    /// How many of both are void, because their users have left.
+    stale: usize,
     deliveries: u64,
     /// Something was read from it or written to it since the last look.
     pub(super) active: bool,
@@ -79,6 +94,7 @@ impl Socket {
             pending: VecDeque::new(),
             pending_bytes: 0,
             in_flight: VecDeque::new(),
+            stale: 0,
             deliveries: 0,
             active: true,
             pinged: false,
@@ -89,8 +105,14 @@ impl Socket {
 
     /// Queues a frame behind what is queued already.
     pub(super) fn send(&mut self, frame: Frame, max_queue_bytes: usize) {
-        self.doomed |= self.pending_bytes + frame.len() > max_queue_bytes;
-        self.push(Pending::Frame(frame));
+        self.push_limited(Pending::Frame(frame), max_queue_bytes);
+    }
+
+    /// Queues something that counts; if it is too much, the connection is to be dropped.
+    pub(super) fn push_limited(&mut self, pending: Pending, max_queue_bytes: usize) {
+        let bytes = self.pending_bytes.saturating_add(cost(&pending));
+        self.doomed |= bytes > max_queue_bytes;
+        self.push(pending);
     }
 
     /// Queues a text frame.
@@ -98,7 +120,7 @@ impl Socket {
         self.send(Frame::Text(text), max_queue_bytes);
     }
 
-    /// Queues something that costs nothing worth counting.
+    /// Queues something, whatever it costs.
     pub(super) fn push(&mut self, pending: Pending) {
         if self.pending.is_empty() || self.doomed {
             self.wake.notify_one();
@@ -122,32 +144,56 @@ impl Socket {
         pending
     }
 
+    /// What it remembers of messages and answers.
+    #[cfg(test)]
+    pub(super) fn entries(&self) -> usize {
+        self.pending.len() + self.in_flight.len()
+    }
+
     pub(super) fn has_pending(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    /// Drops everything about a user who has moved to another socket or is gone.
-    pub(super) fn forget(&mut self, gone: UserKey) {
-        self.users.retain(|user| *user != gone);
-        self.in_flight.retain(|delivery| delivery.user != gone);
-        self.pending.retain(|p| !matches!(p, Pending::Message { user, .. } if *user == gone));
+    /// Notes that `more` entries are void. They are passed over when their turn comes, and swept
+    /// out once they are half of all: so a user who moves to and fro costs no more than was queued.
+    pub(super) fn stale(&mut self, more: usize, is_claim: impl Fn(UserKey, u64) -> bool) {
+        self.stale += more;
+        if self.stale <= KEPT_STALE || 2 * self.stale <= self.pending.len() + self.in_flight.len() {
+            return;
+        }
+        self.stale = 0;
+        self.in_flight.retain(|delivery| is_claim(delivery.user, delivery.claim));
+        self.pending.retain(|pending| match *pending {
+            Pending::Message { user, claim, .. } => is_claim(user, claim),
+            Pending::Mailbox { user, claim, .. } => {
+                let valid = is_claim(user, claim);
+                self.pending_bytes -= if valid { 0 } else { OVERHEAD };
+                valid
+            }
+            Pending::Frame(_) | Pending::Replay { .. } => true,
+        });
+    }
+
+    /// A void entry has left of itself.
+    pub(super) fn passed_over(&mut self) {
+        self.stale = self.stale.saturating_sub(1);
     }
 
     /// Numbers a delivery and remembers it until it is received.
-    pub(super) fn deliver(&mut self, user: UserKey, sequence: Sequence) -> u64 {
+    pub(super) fn deliver(&mut self, user: UserKey, claim: u64, sequence: Sequence) -> u64 {
         self.deliveries += 1;
-        self.in_flight.push_back(InFlight { delivery: self.deliveries, user, sequence });
+        self.in_flight.push_back(InFlight { delivery: self.deliveries, user, claim, sequence });
         self.deliveries
     }
 
     /// The message that was delivered under that number, once.
-    pub(super) fn received(&mut self, delivery: u64) -> Option<(UserKey, Sequence)> {
+    pub(super) fn received(&mut self, delivery: u64) -> Option<(UserKey, u64, Sequence)> {
         let index = match self.in_flight.front()?.delivery == delivery {
             true => 0,
             false => self.in_flight.binary_search_by_key(&delivery, |d| d.delivery).ok()?,
         };
-        let InFlight { user, sequence, .. } = self.in_flight.remove(index)?;
-        Some((user, sequence))
+        let InFlight { user, claim, sequence, .. } = self.in_flight.remove(index)?;
+        Some((user, claim, sequence))
     }
 }
 
@@ -155,6 +201,7 @@ impl Socket {
 fn cost(pending: &Pending) -> usize {
     match pending {
         Pending::Frame(frame) => OVERHEAD + frame.len(),
+        Pending::Mailbox { .. } => OVERHEAD,
         Pending::Message { .. } | Pending::Replay { .. } => 0,
     }
 }

@@ -319,6 +319,33 @@ fn nobody_can_have_anothers_message_taken_for_one_that_came_before() {
 }
 
 #[test]
+fn a_user_who_moves_to_and_fro_costs_no_more_than_it_has_read() {
+    let hub = hub(Limits { max_queue_bytes: 100_000, ..Limits::default() });
+    let (one, two, sender) = (connect(&hub, true), connect(&hub, true), connect(&hub, true));
+    let mut all = Vec::new();
+    for id in 0..5000 {
+        send(&hub, sender, "bob", id);
+        send(&hub, sender, "carol", id);
+        read(&hub, sender);
+        all.push(id);
+    }
+    announce(&hub, one, "carol");
+    for _ in 0..500 {
+        for socket in [one, two] {
+            announce(&hub, socket, "bob");
+            hub.take(socket, &mut Batch::default());
+        }
+    }
+    let held = |socket: SocketKey| hub.state().sockets[&socket].entries();
+    assert!(held(one) < 12_000 && held(two) < 7_000, "{} {}", held(one), held(two));
+    announce(&hub, two, "bob");
+    let again = connect(&hub, true);
+    announce(&hub, again, "bob");
+    let ids: Vec<u32> = messages(&read(&hub, again)).iter().map(|(id, _)| *id).collect();
+    assert_eq!(ids, all);
+}
+
+#[test]
 fn silence_is_answered_by_a_ping_and_more_silence_by_the_end() {
     let hub = hub(Limits::default());
     let (quiet, lively) = (connect(&hub, false), connect(&hub, false));

@@ -48,6 +48,10 @@ pub(super) struct User {
     pub(super) registered: bool,
     /// The socket that announced it last, while it is open.
     pub(super) socket: Option<SocketKey>,
+    /// Grows whenever another socket takes the user over: what was on its way before is void.
+    pub(super) claim: u64,
+    /// What its socket has queued for it or not acknowledged.
+    pub(super) outstanding: usize,
     pub(super) mailbox: Mailbox,
     /// Milliseconds since the Unix epoch.
     pub(super) since: u64,
@@ -85,6 +89,22 @@ impl Users {
 
     pub(super) fn get_mut(&mut self, key: UserKey) -> Option<&mut User> {
         self.all.get_mut(&key)
+    }
+
+    /// Whether that is still the socket's hold on the user.
+    pub(super) fn is_claim(&self, key: UserKey, claim: u64) -> bool {
+        self.get(key).is_some_and(|user| user.claim == claim)
+    }
+
+    /// The user, if that is still the socket's hold on it.
+    pub(super) fn claimed(&mut self, key: UserKey, claim: u64) -> Option<&mut User> {
+        self.get_mut(key).filter(|user| user.claim == claim)
+    }
+
+    /// The user of that id whom the socket announced.
+    pub(super) fn on_socket(&self, socket: SocketKey, id: &str) -> Option<UserKey> {
+        let users = self.by_id.get(id)?;
+        users.iter().copied().find(|key| self.all[key].socket == Some(socket))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (UserKey, &User)> {
@@ -145,6 +165,8 @@ impl Users {
             known: false,
             registered: false,
             socket: None,
+            claim: 0,
+            outstanding: 0,
             mailbox: Mailbox::default(),
             since: now,
             last_activity: now,

@@ -7,7 +7,7 @@ use stvor_wire::{FEATURE_ACK, FEATURE_LEAVE};
 use tokio::sync::Notify;
 use tracing::debug;
 
-use super::mailbox::Sequence;
+use super::mailbox::{Sequence, Stored};
 use super::recent::{Name, Taken};
 use super::sockets::{Pending, Socket, SocketKey};
 use super::users::UserKey;
@@ -37,6 +37,21 @@ pub(crate) struct Batch {
     pub(crate) more: bool,
     /// The connection is to be dropped.
     pub(crate) doomed: bool,
+}
+
+impl Batch {
+    /// Adds a message; returns its bytes.
+    fn deliver(&mut self, to: &mut Socket, user: UserKey, claim: u64, message: &Stored) -> usize {
+        let frame = message.frame.clone();
+        let bytes = frame.len();
+        self.frames.push(if to.acknowledges {
+            Frame::Deliver { delivery: to.deliver(user, claim, message.sequence), message: frame }
+        } else {
+            self.leaving.push((user, message.sequence));
+            Frame::Text(frame)
+        });
+        bytes
+    }
 }
 
 impl Hub {
@@ -235,13 +250,11 @@ impl State {
         if before == Some(socket) {
             return false;
         }
+        user.claim += 1;
+        let outstanding = std::mem::take(&mut user.outstanding);
         match before {
             None => self.users.online += 1,
-            Some(old) => {
-                if let Some(old) = self.sockets.get_mut(&old) {
-                    old.forget(key);
-                }
-            }
+            Some(old) => self.forget(old, key, outstanding),
         }
         if let Some(socket) = self.sockets.get_mut(&socket) {
             socket.users.push(key);
@@ -251,11 +264,9 @@ impl State {
 
     /// Takes a user off the socket; what it has not acknowledged stays in the mailbox.
     fn leave(&mut self, from: SocketKey, id: &str) {
-        let Some(socket) = self.sockets.get_mut(&from) else { return };
-        let named = |key: &UserKey| self.users.get(*key).is_some_and(|user| &*user.id == id);
-        if let Some(user) = socket.users.iter().copied().find(named) {
-            socket.forget(user);
-            self.offline(user);
+        if let Some(user) = self.users.on_socket(from, id) {
+            let outstanding = self.offline(user);
+            self.forget(from, user, outstanding);
         }
     }
 
@@ -263,27 +274,35 @@ impl State {
     fn leave_all(&mut self, from: SocketKey) {
         let Some(socket) = self.sockets.get_mut(&from) else { return };
         let users = std::mem::take(&mut socket.users);
-        for user in &users {
-            socket.forget(*user);
-        }
-        for user in users {
-            self.offline(user);
+        let gone: usize = users.into_iter().map(|user| self.offline(user)).sum();
+        let (users, socket) = (&self.users, self.sockets.get_mut(&from));
+        if let Some(socket) = socket {
+            socket.stale(gone, |user, claim| users.is_claim(user, claim));
         }
     }
 
-    fn offline(&mut self, key: UserKey) {
-        let Some(user) = self.users.get_mut(key) else { return };
+    /// Returns how much was outstanding.
+    fn offline(&mut self, key: UserKey) -> usize {
+        let Some(user) = self.users.get_mut(key) else { return 0 };
         user.socket = None;
+        user.claim += 1;
         user.last_activity = now();
+        let outstanding = std::mem::take(&mut user.outstanding);
         self.users.online -= 1;
         self.drop_if_empty(key);
+        outstanding
     }
 
     fn deliver_mailbox(&mut self, key: UserKey, socket: SocketKey) {
-        let Some(user) = self.users.get(key) else { return };
-        let Some(socket) = self.sockets.get_mut(&socket) else { return };
-        for message in user.mailbox.iter() {
-            socket.push(Pending::Message { user: key, sequence: message.sequence });
+        let end = self.next_sequence;
+        let limit = self.limits.max_queue_bytes;
+        let Some(user) = self.users.get_mut(key).filter(|user| !user.mailbox.is_empty()) else {
+            return;
+        };
+        if let Some(socket) = self.sockets.get_mut(&socket) {
+            user.outstanding += 1;
+            let claim = user.claim;
+            socket.push_limited(Pending::Mailbox { user: key, claim, next: 0, end }, limit);
         }
     }
 
@@ -337,9 +356,14 @@ impl State {
 
     fn received(&mut self, from: SocketKey, deliveries: &[u64]) {
         for delivery in deliveries {
-            let socket = self.sockets.get_mut(&from);
-            if let Some((user, sequence)) = socket.and_then(|socket| socket.received(*delivery)) {
-                self.remove(user, sequence);
+            let Some(socket) = self.sockets.get_mut(&from) else { return };
+            let Some((user, claim, sequence)) = socket.received(*delivery) else { continue };
+            match self.users.claimed(user, claim) {
+                Some(owner) => {
+                    owner.outstanding -= 1;
+                    self.remove(user, sequence);
+                }
+                None => socket.passed_over(),
             }
         }
     }
@@ -372,17 +396,31 @@ impl State {
                         batch.frames.push(Frame::Text(keys.frame.clone()));
                     }
                 }
-                Pending::Message { user, sequence } => {
-                    let mailbox = self.users.get(user).map(|user| &user.mailbox);
-                    let Some(message) = mailbox.and_then(|m| m.get(sequence)) else { continue };
-                    let frame = message.frame.clone();
-                    bytes += frame.len();
-                    batch.frames.push(if socket.acknowledges {
-                        Frame::Deliver { delivery: socket.deliver(user, sequence), message: frame }
-                    } else {
-                        batch.leaving.push((user, sequence));
-                        Frame::Text(frame)
-                    });
+                Pending::Message { user, claim, sequence } => {
+                    let Some(owner) = self.users.claimed(user, claim) else {
+                        socket.passed_over();
+                        continue;
+                    };
+                    owner.outstanding -= 1;
+                    if let Some(message) = owner.mailbox.get(sequence) {
+                        bytes += batch.deliver(socket, user, claim, message);
+                        owner.outstanding += usize::from(socket.acknowledges);
+                    }
+                }
+                Pending::Mailbox { user, claim, next, end } => {
+                    let Some(owner) = self.users.claimed(user, claim) else {
+                        socket.passed_over();
+                        continue;
+                    };
+                    let message = owner.mailbox.get_from(next).filter(|m| m.sequence < end);
+                    let Some(message) = message else {
+                        owner.outstanding -= 1;
+                        continue;
+                    };
+                    let next = message.sequence + 1;
+                    bytes += batch.deliver(socket, user, claim, message);
+                    owner.outstanding += usize::from(socket.acknowledges);
+                    socket.push_front(Pending::Mailbox { user, claim, next, end });
                 }
             }
         }

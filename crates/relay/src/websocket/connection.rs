@@ -186,11 +186,12 @@ impl Connection<'_> {
 /// What is on its way out.
 struct Outgoing<'a> {
     writer: WriteHalf<'a>,
-    /// Bytes that the socket did not take, from `sent` on. Empty while it takes everything.
-    unsent: Vec<u8>,
-    sent: usize,
+    /// Frames that the socket has not taken: none while it takes everything. Their contents are
+    /// shared with the mailbox and with other sockets, never copied for one that does not read.
     batch: Batch,
-    /// A close frame is laid out: nothing follows it.
+    /// Frames of the batch that are gone, and bytes of the one after them.
+    sent: (usize, usize),
+    /// A close frame is on its way: nothing follows it.
     closed: bool,
 }
 
@@ -209,74 +210,77 @@ enum Wrote {
 
 impl<'a> Outgoing<'a> {
     fn new(writer: WriteHalf<'a>) -> Self {
-        Self { writer, unsent: Vec::new(), sent: 0, batch: Batch::default(), closed: false }
+        Self { writer, batch: Batch::default(), sent: (0, 0), closed: false }
     }
 
     fn is_blocked(&self) -> bool {
-        !self.unsent.is_empty()
+        !self.batch.frames.is_empty()
     }
 
     /// Writes what waits, as far as the socket takes it.
     fn flush(&mut self, hub: &Hub, key: SocketKey) -> io::Result<Wrote> {
         for _ in 0..BATCHES {
-            if self.is_blocked() && !self.resume(hub, key)? {
-                return Ok(if hub.is_doomed(key) { Wrote::Doomed } else { Wrote::Enough });
+            let resumed = self.is_blocked();
+            if !resumed {
+                self.take(hub, key);
             }
-            if self.closed {
-                return Ok(Wrote::Close);
-            }
-            hub.take(key, &mut self.batch);
-            if self.batch.doomed {
+            if self.batch.doomed || resumed && hub.is_doomed(key) {
                 return Ok(Wrote::Doomed);
             }
-            if self.batch.frames.is_empty() {
+            if !self.is_blocked() {
+                return Ok(if self.closed { Wrote::Close } else { Wrote::Enough });
+            }
+            if self.write()? && resumed {
+                hub.alive(key);
+            }
+            if self.is_blocked() {
                 return Ok(Wrote::Enough);
             }
-            self.write()?;
-            if !self.is_blocked() {
-                hub.written(&mut self.batch.leaving);
-                if !self.batch.more && !self.closed {
-                    return Ok(Wrote::Enough);
-                }
+            hub.written(&mut self.batch.leaving);
+            // What was queued while it was blocked has woken nobody.
+            if !resumed && !self.batch.more && !self.closed {
+                return Ok(Wrote::Enough);
             }
         }
         Ok(Wrote::Share)
     }
 
-    /// Lays the batch out and offers it to the socket; keeps what it does not take.
-    fn write(&mut self) -> io::Result<()> {
-        let mut out = WRITE_BUFFER.take();
-        for frame in self.batch.frames.drain(..) {
-            if !self.closed {
-                frame.encode(&mut out);
-                self.closed = matches!(frame, Frame::Close(..));
-            }
+    /// Takes the next batch, up to a close frame.
+    fn take(&mut self, hub: &Hub, key: SocketKey) {
+        if self.closed {
+            return;
         }
-        let sent = offer(&self.writer, &out)?;
-        self.unsent.extend_from_slice(&out[sent..]);
+        hub.take(key, &mut self.batch);
+        let frames = &mut self.batch.frames;
+        if let Some(close) = frames.iter().position(|frame| matches!(frame, Frame::Close(..))) {
+            frames.truncate(close + 1);
+            self.closed = true;
+        }
+    }
+
+    /// Lays out what is left of the batch and offers it to the socket. True if it took something.
+    fn write(&mut self) -> io::Result<bool> {
+        let frames = &mut self.batch.frames;
+        let (mut first, mut skip) = self.sent;
+        let mut out = WRITE_BUFFER.take();
+        frames[first..].iter().for_each(|frame| frame.encode(&mut out));
+        let result = offer(&self.writer, &out[skip..]);
         out.clear();
         out.shrink_to(KEPT_CAPACITY);
         WRITE_BUFFER.set(out);
-        if self.batch.frames.capacity() > KEPT_FRAMES {
-            self.batch.frames = Vec::new();
+        let sent = result?;
+        skip += sent;
+        while let Some(len) = frames.get(first).map(Frame::encoded_len).filter(|len| *len <= skip) {
+            skip -= len;
+            first += 1;
         }
-        Ok(())
-    }
-
-    /// Offers the rest of an earlier batch again. True when the socket has taken it all.
-    fn resume(&mut self, hub: &Hub, key: SocketKey) -> io::Result<bool> {
-        let sent = offer(&self.writer, &self.unsent[self.sent..])?;
-        self.sent += sent;
-        if sent > 0 {
-            hub.alive(key);
+        self.sent = (first, skip);
+        if first == frames.len() {
+            self.sent = (0, 0);
+            frames.clear();
+            frames.shrink_to(KEPT_FRAMES);
         }
-        if self.sent < self.unsent.len() {
-            return Ok(false);
-        }
-        self.unsent = Vec::new();
-        self.sent = 0;
-        hub.written(&mut self.batch.leaving);
-        Ok(true)
+        Ok(sent > 0)
     }
 }
 

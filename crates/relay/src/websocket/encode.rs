@@ -33,12 +33,33 @@ impl Frame {
         }
     }
 
+    /// Bytes that [`encode`](Self::encode) appends.
+    pub(crate) fn encoded_len(&self) -> usize {
+        let content = match self {
+            Self::Text(bytes) | Self::Pong(bytes) => bytes.len(),
+            Self::Deliver { delivery, message } => {
+                let digits = delivery.checked_ilog10().unwrap_or(0) as usize + 1;
+                DELIVER.len() + digits + MESSAGE.len() + message.len() + 1
+            }
+            Self::Ping | Self::Close(None, _) => 0,
+            Self::Close(Some(_), reason) => 2 + reason.len(),
+        };
+        content
+            + if content < 126 {
+                2
+            } else if content <= 0xffff {
+                4
+            } else {
+                10
+            }
+    }
+
     /// Appends the frame as it goes onto the socket.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Text(text) => frame(out, 0x81, &[text]),
             Self::Deliver { delivery, message } => {
-                let head = format!(r#"{{"type":"deliver","delivery":{delivery},"message":"#);
+                let head = format!("{DELIVER}{delivery}{MESSAGE}");
                 frame(out, 0x81, &[head.as_bytes(), message, b"}"]);
             }
             Self::Ping => frame(out, 0x89, &[]),
@@ -50,6 +71,9 @@ impl Frame {
         }
     }
 }
+
+const DELIVER: &str = r#"{"type":"deliver","delivery":"#;
+const MESSAGE: &str = r#","message":"#;
 
 fn frame(out: &mut Vec<u8>, first: u8, parts: &[&[u8]]) {
     let len: usize = parts.iter().map(|part| part.len()).sum();
