@@ -374,3 +374,21 @@ test('nine thousand messages outrun a slow handler: none is lost, all in order',
   await all;
   assert.equal(errors.size, 0);
 });
+
+test('a user who connects again in the same app is who they were and gets what waited', async (t) => {
+  const relay = await mockRelay(t);
+  const { app, bob } = await users(t, relay, 'bob');
+  const { alice } = await users(t, relay, 'alice');
+  const errors = errorsOf(alice);
+  await alice.send('bob', 'before');
+  const fingerprint = bob.fingerprint();
+  await bob.disconnect();
+  assert.equal((await alice.send('bob', 'meanwhile')).status, 'queued');
+  const again = await app.connect('bob');
+  const inbox = messagesOf(again);
+  assert.equal(again.fingerprint(), fingerprint);
+  assert.equal((await inbox.next()).content, 'meanwhile');
+  await alice.send('bob', 'after');
+  assert.equal((await inbox.next()).content, 'after');
+  assert.equal(errors.size, 0);
+});

@@ -34,6 +34,8 @@ pub struct NativeMetrics {
 #[napi]
 pub struct NativeApp {
     app: App,
+    /// Of the app, so that a user who connects again is who they were.
+    stores: Stores,
     queue: Arc<Queue>,
 }
 
@@ -50,7 +52,7 @@ impl NativeApp {
             ca: config.ca.map(|pem| pem.to_vec()),
         };
         let app = App::open(config).await.map_err(to_js)?;
-        Ok(Self { app, queue: Arc::new(Queue::new(wake)) })
+        Ok(Self { app, stores: Stores::memory(), queue: Arc::new(Queue::new(wake)) })
     }
 
     #[napi(catch_unwind)]
@@ -62,7 +64,7 @@ impl NativeApp {
     #[napi]
     pub async fn connect(&self, user_id: String, number: i64) -> Result<NativeClient> {
         let events = Arc::new(ClientEvents { client: number, queue: self.queue.clone() });
-        let connecting = self.app.connect(&user_id, Stores::memory(), events);
+        let connecting = self.app.connect(&user_id, self.stores.clone(), events);
         let client = connecting.await.map_err(to_js)?;
         Ok(NativeClient::new(client, self.queue.clone()))
     }
