@@ -102,9 +102,9 @@ impl Flat<'_> {
         self.head(MESSAGE, client)?;
         self.push(message.id)?;
         self.push(message.sender_id)?;
-        match String::from_utf8(message.content) {
+        match std::str::from_utf8(&message.content) {
             Ok(text) => self.push(text)?,
-            Err(error) => self.push(BufferSlice::copy_from(self.env, error.as_bytes())?)?,
+            Err(_) => self.push(BufferSlice::copy_from(self.env, message.content.as_slice())?)?,
         }
         self.push(message.timestamp_ms as f64)
     }

@@ -1,19 +1,19 @@
 //! An app: one relay connection and the users who share it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use stvor_protocol::LocalKeys;
 use stvor_wire::PublicKeyBundle;
-use tokio::sync::{OnceCell, mpsc, oneshot};
+use tokio::sync::{OnceCell, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, timeout};
 
 use crate::client::{Client, Inner};
 use crate::config::check_user_id;
 use crate::events::Events;
-use crate::link::{INBOX, Link, Request};
+use crate::link::{Attachment, INBOX, Link, Request};
 use crate::metrics::{Counters, Metrics};
 use crate::user::UserTask;
 use crate::{Config, Error, Stores};
@@ -31,6 +31,7 @@ struct AppInner {
     timeout: Duration,
     counters: Arc<Counters>,
     connected: Connected,
+    attachments: AtomicU64,
     /// `None` once closed.
     open: Mutex<Option<Open>>,
 }
@@ -88,7 +89,9 @@ impl App {
         let (link, task) = Link::open(config, counters.clone()).await?;
         let open = Mutex::new(Some(Open { link, task, clients: HashMap::new() }));
         let connected = Connected::default();
-        Ok(Self { inner: Arc::new(AppInner { timeout, counters, connected, open }) })
+        Ok(Self {
+            inner: Arc::new(AppInner { timeout, counters, connected, attachments: 0.into(), open }),
+        })
     }
 
     /// Whether a user is connected.
@@ -115,16 +118,23 @@ impl App {
         events: Arc<dyn Events>,
     ) -> Result<Client, Error> {
         check_user_id("userId", user_id)?;
-        let (cell, link) = {
+        let (cell, link, leaving) = {
             let mut state = self.open_state();
             let open = state.as_mut().ok_or_else(Error::client_not_ready)?;
             let cell = open.clients.entry(user_id.to_owned()).or_default();
-            if cell.get().is_some_and(Client::is_closed) {
+            let leaving = cell.get().filter(|client| client.is_closed()).cloned();
+            if leaving.is_some() {
                 *cell = Arc::default();
             }
-            (cell.clone(), open.link.clone())
+            (cell.clone(), open.link.clone(), leaving)
         };
-        let client = cell.get_or_try_init(|| self.start(link, user_id, stores, events)).await?;
+        let start = async || {
+            if let Some(leaving) = leaving {
+                leaving.gone().await; // two tasks must not own one user's records
+            }
+            self.start(link, user_id, stores, events).await
+        };
+        let client = cell.get_or_try_init(start).await?;
         if self.open_state().is_none() {
             client.disconnect().await; // the app was closed meanwhile
             return Err(Error::client_not_ready());
@@ -145,12 +155,13 @@ impl App {
         let (inbox, arrivals) = mpsc::channel(INBOX);
         let (done, attached) = oneshot::channel();
         let bundle = wire_bundle(&keys);
-        link.request(Request::Attach { user: id.clone(), bundle, inbox, done });
+        let attachment = Attachment(self.inner.attachments.fetch_add(1, Ordering::Relaxed));
+        link.request(Request::Attach { user: id.clone(), attachment, bundle, inbox, done });
         match timeout(self.inner.timeout, attached).await {
             Ok(Ok(Ok(()))) => {}
             failed => {
                 let (done, _left) = oneshot::channel();
-                link.request(Request::Detach { user: id, done });
+                link.request(Request::Detach { user: id, attachment, done });
                 return Err(match failed {
                     Ok(Ok(Err(error))) => error,
                     _ => Error::relay_unavailable(),
@@ -158,6 +169,7 @@ impl App {
             }
         }
         let (commands, queue) = mpsc::unbounded_channel();
+        let (stay, stays) = watch::channel(());
         let fingerprint = keys.identity_key().fingerprint();
         let task = UserTask {
             id: id.clone(),
@@ -168,15 +180,21 @@ impl App {
             counters: self.inner.counters.clone(),
             timeout: self.inner.timeout,
             connected: self.inner.connected.one_more(),
+            attachment,
+            stay,
         };
         tokio::spawn(task.run(queue, arrivals));
-        Ok(Client { inner: Arc::new(Inner { user_id: id, fingerprint, commands }) })
+        Ok(Client { inner: Arc::new(Inner { user_id: id, fingerprint, commands, stay: stays }) })
     }
 
     /// Disconnects one user; nothing happens if they are not connected.
     pub async fn disconnect_user(&self, user_id: &str) {
-        let cell = self.open_state().as_mut().and_then(|open| open.clients.remove(user_id));
-        if let Some(client) = cell.and_then(|cell| cell.get().cloned()) {
+        let cell = self.open_state().as_ref().and_then(|open| open.clients.get(user_id).cloned());
+        let Some(cell) = cell else { return };
+        // Waits for a connect that is under way. The client stays in the map, closed, so that the
+        // next connect can wait for it to be gone.
+        let never = async || Err(Error::client_not_ready());
+        if let Ok(client) = cell.get_or_try_init(never).await {
             client.disconnect().await;
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use zeroize::Zeroizing;
 
 use crate::config::check_user_id;
@@ -22,6 +22,8 @@ pub(crate) struct Inner {
     pub(crate) user_id: Arc<str>,
     pub(crate) fingerprint: String,
     pub(crate) commands: mpsc::UnboundedSender<Command>,
+    /// Closes when the user is gone.
+    pub(crate) stay: watch::Receiver<()>,
 }
 
 impl std::fmt::Debug for Client {
@@ -114,10 +116,17 @@ impl Client {
         if self.command(Command::Close { done }).is_ok() {
             let _closed_or_gone = closed.await;
         }
+        self.gone().await;
     }
 
     pub(crate) fn is_closed(&self) -> bool {
         self.inner.commands.is_closed()
+    }
+
+    /// Waits until the user is gone.
+    pub(crate) async fn gone(&self) {
+        let mut stay = self.inner.stay.clone();
+        while stay.changed().await.is_ok() {}
     }
 
     fn command(&self, command: Command) -> Result<(), Error> {

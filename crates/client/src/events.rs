@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use crate::Error;
 
 /// How far a message has come when its send resolves.
@@ -57,8 +59,8 @@ pub struct Received {
     pub id: String,
     /// Whose session it was sealed under.
     pub sender_id: String,
-    /// What was sent.
-    pub content: Vec<u8>,
+    /// What was sent; wiped when dropped.
+    pub content: Zeroizing<Vec<u8>>,
     /// Milliseconds since the Unix epoch, by the sender's or the relay's clock where one was
     /// named, else the time of arrival; not authenticated in wire 3.
     pub timestamp_ms: u64,

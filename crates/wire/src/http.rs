@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// `GET /health`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,11 +64,11 @@ pub struct FetchedMessage {
 }
 
 /// `GET /messages/<id>`. Entries are parsed one by one: a bad one must not cost the others.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MessagesAnswer {
     /// Each a [`FetchedMessage`].
     #[serde(default)]
-    pub messages: Vec<Value>,
+    pub messages: Vec<Box<RawValue>>,
     /// Their number.
     #[serde(default)]
     pub count: u64,

@@ -7,7 +7,7 @@ use stvor_wire::PublicKeyBundle;
 
 /// Announced users kept, about 10 MiB; past these the one announced longest ago that nobody
 /// watches is forgotten. A relay of ours admits 10,000.
-const MAX_KNOWN: usize = 16_384;
+pub(super) const MAX_KNOWN: usize = 16_384;
 
 #[derive(Default)]
 pub(crate) struct Directory {

@@ -20,8 +20,12 @@ use crate::config::Checked;
 /// Everything but RFC 3986's unreserved characters is escaped, so that any id is one segment.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// An answer larger than this is not a relay's: 64 MiB mailbox, base64 and JSON around it.
-const MAX_ANSWER: usize = 128 << 20;
+/// An inbox larger than this is not a relay's: ours keeps 64 MiB for a user, the original 500
+/// messages.
+const MAX_INBOX: usize = 64 << 20;
+
+/// Every other answer is small.
+const MAX_ANSWER: usize = 64 << 10;
 
 /// What listens at an `http(s)://` address.
 pub(super) enum Speaks {
@@ -56,7 +60,8 @@ impl HttpRelay {
         };
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls.as_ref().clone())
-            .timeout(config.timeout)
+            .connect_timeout(config.timeout)
+            .read_timeout(config.timeout) // not of the whole: a full inbox takes its time
             .redirect(reqwest::redirect::Policy::none()) // a token is not for other hosts
             .build()
             .map_err(|_| Error::relay_unavailable())?;
@@ -86,7 +91,7 @@ impl HttpRelay {
         if !answer.status().is_success() {
             return Err(Error::relay_unavailable());
         }
-        let health: Health = body(answer).await?;
+        let health: Health = body(answer, MAX_ANSWER).await?;
         match health.features.iter().any(|f| f == "websocket") {
             true => Ok(Speaks::WebSocketToo),
             false => Ok(Speaks::Http),
@@ -108,7 +113,7 @@ impl HttpRelay {
         if answer.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        let answer: PublicKeyAnswer = body(check(answer).await?).await?;
+        let answer: PublicKeyAnswer = body(check(answer).await?, MAX_ANSWER).await?;
         Ok(answer.public_keys.and_then(|keys| serde_json::from_value(keys).ok()))
     }
 
@@ -144,7 +149,7 @@ impl HttpRelay {
     async fn is_used_up(&self) -> bool {
         let Ok(answer) = send(self.request(Method::GET, "/usage")).await else { return false };
         let Ok(answer) = check(answer).await else { return false };
-        let usage: Result<UsageAnswer, Error> = body(answer).await;
+        let usage: Result<UsageAnswer, Error> = body(answer, MAX_ANSWER).await;
         usage.is_ok_and(|usage| usage.limit != -1 && usage.used >= usage.limit)
     }
 
@@ -156,9 +161,11 @@ impl HttpRelay {
         if answer.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        let answer: MessagesAnswer = body(check(answer).await?).await?;
+        let answer: MessagesAnswer = body(check(answer).await?, MAX_INBOX).await?;
         let messages = answer.messages.into_iter();
-        Ok(Some(messages.filter_map(|m| serde_json::from_value(m).ok()).map(envelope).collect()))
+        Ok(Some(
+            messages.filter_map(|m| serde_json::from_str(m.get()).ok()).map(envelope).collect(),
+        ))
     }
 }
 
@@ -194,14 +201,14 @@ async fn check(answer: Response) -> Result<Response, Error> {
 }
 
 async fn error_body(answer: Response) -> ErrorBody {
-    body(answer).await.unwrap_or(ErrorBody { error: String::new(), code: None })
+    body(answer, MAX_ANSWER).await.unwrap_or(ErrorBody { error: String::new(), code: None })
 }
 
-/// Reads a JSON body of bounded size.
-async fn body<T: DeserializeOwned>(mut answer: Response) -> Result<T, Error> {
+/// Reads a JSON body of at most `limit` bytes.
+async fn body<T: DeserializeOwned>(mut answer: Response, limit: usize) -> Result<T, Error> {
     let mut bytes = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|_| Error::relay_unavailable())? {
-        if bytes.len() + chunk.len() > MAX_ANSWER {
+        if bytes.len() + chunk.len() > limit {
             return Err(Error::relay_unavailable());
         }
         bytes.extend_from_slice(&chunk);

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::backoff::Backoff;
 use super::http::HttpRelay;
-use super::{Incoming, Outgoing, Request, State};
+use super::{Attachment, Incoming, Outgoing, Request, State};
 use crate::events::SentStatus;
 use crate::{Code, Error};
 
@@ -37,6 +37,7 @@ struct HttpLink {
 }
 
 struct User {
+    attachment: Attachment,
     inbox: mpsc::Sender<Incoming>,
     outgoing: mpsc::UnboundedSender<Outgoing>,
     running: Vec<AbortHandle>,
@@ -64,7 +65,7 @@ impl HttpLink {
 
     fn handle(&mut self, request: Request) {
         match request {
-            Request::Attach { user, bundle, inbox, done } => {
+            Request::Attach { user, attachment, bundle, inbox, done } => {
                 let (outgoing, queue) = mpsc::unbounded_channel();
                 let worker = Worker {
                     relay: self.relay.clone(),
@@ -77,10 +78,19 @@ impl HttpLink {
                     self.tasks.spawn(worker.send_all(queue)),
                 ];
                 let lookups = HashMap::new();
-                self.users.insert(user, User { inbox, outgoing, running, lookups });
+                let attached = User { attachment, inbox, outgoing, running, lookups };
+                self.users.insert(user, attached);
             }
-            Request::Detach { user, done } => {
-                drop(self.users.remove(&user));
+            Request::Quiet { user, attachment } => {
+                let user = self.users.get(&user).filter(|u| u.attachment == attachment);
+                if let Some(poll) = user.and_then(|user| user.running.first()) {
+                    poll.abort(); // a fetched inbox is gone from the relay
+                }
+            }
+            Request::Detach { user, attachment, done } => {
+                if self.users.get(&user).is_some_and(|u| u.attachment == attachment) {
+                    self.users.remove(&user);
+                }
                 let _nobody_waits = done.send(());
             }
             Request::Watch { user, peer } => self.look_up(&user, peer, Patience::UntilFound),
@@ -180,6 +190,7 @@ impl Worker {
                 Ok(()) => {
                     backoff.reset();
                     refused = false;
+                    let _detached = self.inbox.send(Incoming::Connected).await;
                     sleep(self.relay.config.poll_interval).await;
                 }
                 Err(error) => {
@@ -211,6 +222,9 @@ impl Worker {
         while let Some(message) = queue.recv().await {
             let mut backoff = Backoff::default();
             let error = loop {
+                if message.deadline <= Instant::now() {
+                    break Some(Error::relay_unavailable());
+                }
                 match self.relay.send(&message).await {
                     Ok(()) => break None,
                     Err(error) if error.code != Code::RelayUnavailable => break Some(error),

@@ -64,17 +64,24 @@ pub(crate) struct Delivery {
     number: u64,
 }
 
+/// Tells one stay of a user from the next: who leaves must not take along who has just come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Attachment(pub(crate) u64);
+
 /// What a user's task asks of the link.
 pub(crate) enum Request {
     /// Announce or register a user; `done` once the relay has it.
     Attach {
         user: Arc<str>,
+        attachment: Attachment,
         bundle: PublicKeyBundle,
         inbox: mpsc::Sender<Incoming>,
         done: oneshot::Sender<Result<(), Error>>,
     },
     /// The user is gone: nothing more for them. `done` once the relay knows, where it can.
-    Detach { user: Arc<str>, done: oneshot::Sender<()> },
+    Detach { user: Arc<str>, attachment: Attachment, done: oneshot::Sender<()> },
+    /// The user is about to go: no more messages for them, answers to what they sent still.
+    Quiet { user: Arc<str>, attachment: Attachment },
     /// Tell this user of the peer's bundle, now if known, and whenever it comes again.
     Watch { user: Arc<str>, peer: String },
     /// Ask for the peer's bundle again (relays that do not announce).
@@ -109,6 +116,8 @@ pub(crate) enum Incoming {
         id: String,
         error: Error,
     },
+    /// The connection stands (again): what waited for it can go.
+    Connected,
     /// The connection needs the user's attention; it goes on by itself.
     Trouble(Error),
 }

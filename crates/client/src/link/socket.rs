@@ -20,9 +20,10 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
 use url::Url;
 
+use super::directory::MAX_KNOWN;
 use super::{Envelope, tls};
 use crate::Error;
-use crate::config::Checked;
+use crate::config::{Checked, MAX_USER_ID};
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 pub(super) type Writer = SplitSink<Socket, Message>;
@@ -55,9 +56,13 @@ pub(super) struct Established {
 /// A ping goes out first: frames keep their order, so when its pong arrives without a `handshake`
 /// before it, the relay is one that sends none, and every known user has been replayed. No guess
 /// by time is needed.
-pub(super) async fn establish(url: &Url, config: &Checked) -> Result<Established, Error> {
+pub(super) async fn establish(
+    url: &Url,
+    config: &Checked,
+    connector: &Connector,
+) -> Result<Established, Error> {
     let attempt = async {
-        let socket = connect(url, config).await?;
+        let socket = connect(url, config, connector.clone()).await?;
         let (mut writer, mut reader) = socket.split();
         let ping = Message::Ping(b"stvor".as_slice().into());
         writer.send(ping).await.map_err(|_| Error::relay_unavailable())?;
@@ -68,7 +73,9 @@ pub(super) async fn establish(url: &Url, config: &Checked) -> Result<Established
                 Some(Ok(Message::Text(text))) => match read(&text) {
                     Frame::Handshake(Ok(spoken)) => dialect = spoken,
                     Frame::Handshake(Err(error)) => return Err(error),
-                    Frame::Announce(user, bundle) => known.push((user, *bundle)),
+                    Frame::Announce(user, bundle) if known.len() < MAX_KNOWN => {
+                        known.push((user, *bundle));
+                    }
                     _ => {}
                 },
                 Some(Ok(Message::Pong(_))) => {
@@ -85,7 +92,15 @@ pub(super) async fn establish(url: &Url, config: &Checked) -> Result<Established
     timeout(config.timeout, attempt).await.unwrap_or_else(|_| Err(Error::handshake_timeout()))
 }
 
-async fn connect(url: &Url, config: &Checked) -> Result<Socket, Error> {
+/// How connections to `url` are secured; made once, as reading the system's roots is slow.
+pub(super) fn connector(url: &Url, config: &Checked) -> Result<Connector, Error> {
+    match url.scheme() {
+        "wss" => Ok(Connector::Rustls(tls::client_config(config.ca.as_deref())?)),
+        _ => Ok(Connector::Plain),
+    }
+}
+
+async fn connect(url: &Url, config: &Checked, connector: Connector) -> Result<Socket, Error> {
     let unavailable = |_| Error::relay_unavailable();
     let mut request = url.as_str().into_client_request().map_err(unavailable)?;
     let token = HeaderValue::from_str(&config.authorization);
@@ -93,10 +108,6 @@ async fn connect(url: &Url, config: &Checked) -> Result<Socket, Error> {
     headers.insert("authorization", token.map_err(|_| Error::invalid_app_token())?);
     let features = HeaderValue::from_str(&format!("{FEATURE_ACK},{FEATURE_LEAVE}"));
     headers.insert(FEATURES_HEADER, features.map_err(|_| Error::relay_unavailable())?);
-    let connector = match url.scheme() {
-        "wss" => Connector::Rustls(tls::client_config(config.ca.as_deref())?),
-        _ => Connector::Plain,
-    };
     let limits = WebSocketConfig::default()
         .max_message_size(Some(MAX_FRAME))
         .max_frame_size(Some(MAX_FRAME))
@@ -133,12 +144,20 @@ pub(super) async fn drain(
     poll_fn(|cx| writer.poll_flush_unpin(cx)).await
 }
 
-/// How long a relay may take to answer a goodbye.
+/// How long a relay may take to read what is left and to answer a goodbye.
 const GOODBYE: Duration = Duration::from_millis(500);
 
-/// Says goodbye and reads on until the relay does too: what it had already written still counts.
-pub(super) async fn close(writer: &mut Writer, reader: &mut Reader, mut last: impl FnMut(&str)) {
+/// Writes what is left, says goodbye and reads on until the relay does too: what it had already written still counts.
+pub(super) async fn close(
+    writer: &mut Writer,
+    reader: &mut Reader,
+    mut left: VecDeque<Message>,
+    mut last: impl FnMut(&str),
+) {
     let goodbye = async {
+        if drain(writer, &mut left).await.is_err() {
+            return;
+        }
         let _gone_anyway = writer.close().await;
         while let Some(Ok(message)) = reader.next().await {
             if let Message::Text(text) = message {
@@ -197,9 +216,25 @@ pub(super) fn read(text: &str) -> Frame {
 fn announce(frame: IncomingFrame<'_>) -> Frame {
     let bundle = frame.public_keys.and_then(|p| serde_json::from_str(p.get()).ok());
     match (frame.user, bundle) {
-        (Some(user), Some(bundle)) => Frame::Announce(user.into_owned(), Box::new(bundle)),
+        (Some(user), Some(bundle)) if is_plausible(&user, &bundle) => {
+            Frame::Announce(user.into_owned(), Box::new(bundle))
+        }
         _ => Frame::Other,
     }
+}
+
+/// Whether a bundle is worth its memory: our keys and signatures have 96 characters at most.
+fn is_plausible(user: &str, bundle: &PublicKeyBundle) -> bool {
+    let PublicKeyBundle {
+        identity_key,
+        signed_pre_key,
+        signed_pre_key_signature,
+        one_time_pre_key,
+    } = bundle;
+    user.len() <= MAX_USER_ID
+        && [identity_key, signed_pre_key, signed_pre_key_signature, one_time_pre_key]
+            .iter()
+            .all(|field| field.len() <= 256)
 }
 
 fn message(frame: IncomingFrame<'_>, delivery: Option<u64>) -> Frame {

@@ -11,13 +11,14 @@ use stvor_wire::{Announce, ClientFrame, OutgoingMessage, Payload, PublicKeyBundl
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio_tungstenite::Connector;
 use tokio_tungstenite::tungstenite::Message;
 use url::Url;
 
 use super::backoff::Backoff;
 use super::directory::Directory;
 use super::socket::{self, Dialect, Established, Frame, Reader, Writer};
-use super::{Delivery, Incoming, Outgoing, Request, State};
+use super::{Attachment, Delivery, Incoming, Outgoing, Request, State};
 use crate::Error;
 use crate::config::Checked;
 use crate::events::SentStatus;
@@ -37,10 +38,12 @@ pub(super) async fn spawn(
     state: Arc<State>,
     counters: Arc<Counters>,
 ) -> Result<JoinHandle<()>, Error> {
-    let established = socket::establish(&url, &config).await?;
+    let connector = socket::connector(&url, &config)?;
+    let established = socket::establish(&url, &config, &connector).await?;
     let link = WebSocketLink {
         url,
         config,
+        connector,
         state,
         counters,
         users: HashMap::new(),
@@ -53,6 +56,9 @@ pub(super) async fn spawn(
         connection: 0,
         dialect: Dialect::default(),
         connected: false,
+        deaf: false,
+        heard_at: Instant::now(),
+        unwritten: 0,
         renew: false,
         leaving: Vec::new(),
     };
@@ -62,6 +68,7 @@ pub(super) async fn spawn(
 struct WebSocketLink {
     url: Url,
     config: Arc<Checked>,
+    connector: Connector,
     state: Arc<State>,
     counters: Arc<Counters>,
     users: HashMap<Arc<str>, User>,
@@ -75,13 +82,22 @@ struct WebSocketLink {
     connection: u64,
     dialect: Dialect,
     connected: bool,
-    /// A user has left and the relay would not notice: the socket is to be opened anew.
+    /// The connection was opened before anybody was announced on it, to a relay that tells such
+    /// connections of nobody: somebody may have been missed.
+    deaf: bool,
+    /// When the relay last gave a sign of life.
+    heard_at: Instant,
+    /// Frames that waited to be written at the last look.
+    unwritten: usize,
+    /// The socket is to be opened anew: a user has left and the relay would not notice, or
+    /// somebody may have been missed.
     renew: bool,
     /// Who waits for that.
     leaving: Vec<oneshot::Sender<()>>,
 }
 
 struct User {
+    attachment: Attachment,
     bundle: PublicKeyBundle,
     inbox: mpsc::Sender<Incoming>,
     /// Who waits for the announcement to have reached the relay.
@@ -144,6 +160,7 @@ impl WebSocketLink {
                 return Ended::Renewed;
             }
             let stalled = self.stalled_inbox();
+            self.unwritten = self.unwritten.max(self.writes.len());
             tokio::select! {
                 result = socket::drain(&mut writer, &mut self.writes), if !flushed => {
                     if result.is_err() {
@@ -159,13 +176,7 @@ impl WebSocketLink {
                     batch.drain(..).for_each(|request| self.handle(request));
                     self.confirm_unacknowledged();
                 }
-                permit = reserve(stalled.as_ref()), if stalled.is_some() => {
-                    if let Some((_, incoming)) = self.stalled.pop_front()
-                        && let Ok(permit) = permit
-                    {
-                        permit.send(incoming);
-                    }
-                }
+                permit = reserve(stalled.as_ref()), if stalled.is_some() => self.unstall(permit),
                 frame = reader.next(), if stalled.is_none() => {
                     match self.read(frame, &mut reader) {
                         ControlFlow::Continue(answered) => flushed &= !answered,
@@ -173,7 +184,7 @@ impl WebSocketLink {
                     }
                 }
                 _ = keepalive.tick() => {
-                    if self.is_dead() {
+                    if self.is_dead(stalled.is_some()) {
                         return Ended::Lost;
                     }
                     self.outbox.forget_overdue(Instant::now());
@@ -184,8 +195,8 @@ impl WebSocketLink {
     }
 
     async fn goodbye(&mut self, writer: &mut Writer, reader: &mut Reader) {
-        let _best_effort = socket::drain(writer, &mut self.writes).await;
-        socket::close(writer, reader, |text| self.frame(text)).await;
+        let left = std::mem::take(&mut self.writes);
+        socket::close(writer, reader, left, |text| self.frame(text)).await;
     }
 
     /// Waits for a new connection, taking requests meanwhile; what is to be written waits too.
@@ -195,16 +206,22 @@ impl WebSocketLink {
         requests: &mut mpsc::UnboundedReceiver<Request>,
     ) -> ControlFlow<(), Established> {
         let (url, config) = (self.url.clone(), self.config.clone());
+        let connector = self.connector.clone();
         let mut refused = false;
         loop {
             let next = Instant::now() + backoff.next();
             let mut attempt = std::pin::pin!(async {
                 sleep_until(next).await;
-                socket::establish(&url, &config).await
+                socket::establish(&url, &config, &connector).await
             });
+            self.outbox.forget_overdue(Instant::now());
             let outcome = loop {
+                let stalled = self.stalled_inbox();
                 tokio::select! {
                     outcome = &mut attempt => break outcome,
+                    permit = reserve(stalled.as_ref()), if stalled.is_some() => {
+                        self.unstall(permit);
+                    }
                     request = requests.recv() => match request {
                         Some(request) => self.handle(request),
                         None => return ControlFlow::Break(()),
@@ -216,7 +233,7 @@ impl WebSocketLink {
                 Err(error) if error.code == crate::Code::AuthFailed && !refused => {
                     refused = true;
                     self.counters.auth_failure();
-                    self.tell_all(&error);
+                    self.tell_all(|| Incoming::Trouble(error.clone()));
                 }
                 Err(_) => {}
             }
@@ -227,6 +244,8 @@ impl WebSocketLink {
     fn connected(&mut self, dialect: Dialect, known: Vec<(String, PublicKeyBundle)>) {
         self.connection += 1;
         self.renew = false;
+        self.deaf = self.users.is_empty() && !dialect.understands_leave;
+        self.heard_at = Instant::now();
         self.dialect = dialect;
         self.connected = true;
         self.state.connected.store(true, Ordering::Relaxed);
@@ -242,6 +261,7 @@ impl WebSocketLink {
         self.writes.extend(frames);
         self.outbox.unconfirmed = self.outbox.messages.values().map(|m| m.id.clone()).collect();
         self.confirm_unacknowledged();
+        self.tell_all(|| Incoming::Connected);
     }
 
     fn disconnected(&mut self) {
@@ -257,17 +277,20 @@ impl WebSocketLink {
 
     fn handle(&mut self, request: Request) {
         match request {
-            Request::Attach { user, bundle, inbox, done } => {
+            Request::Attach { user, attachment, bundle, inbox, done } => {
                 let attached = Some(done);
-                self.users.insert(user.clone(), User { bundle: bundle.clone(), inbox, attached });
+                let known = User { attachment, bundle: bundle.clone(), inbox, attached };
+                self.users.insert(user.clone(), known);
                 // The relay does not tell a socket of its own users.
                 self.tell_watchers(&user, bundle);
                 if self.connected {
                     self.write_announce(&user);
                 }
             }
-            Request::Detach { user, done } => {
-                if self.users.remove(&user).is_some() {
+            Request::Quiet { .. } => {} // what is not acknowledged stays in the relay
+            Request::Detach { user, attachment, done } => {
+                if self.users.get(&user).is_some_and(|u| u.attachment == attachment) {
+                    self.users.remove(&user);
                     self.left(&user, done);
                 }
             }
@@ -299,7 +322,10 @@ impl WebSocketLink {
     fn answer_watch(&mut self, user: Arc<str>, peer: String) {
         let incoming = match self.directory.get(&peer) {
             Some(bundle) => Incoming::Bundle { peer, bundle: Box::new(bundle.clone()) },
-            None => Incoming::Unknown { peer },
+            None => {
+                self.renew |= std::mem::take(&mut self.deaf) && self.connected;
+                Incoming::Unknown { peer }
+            }
         };
         self.tell(user, incoming);
     }
@@ -374,10 +400,15 @@ impl WebSocketLink {
         }
     }
 
-    /// Whether a ping has gone unanswered for too long.
-    fn is_dead(&self) -> bool {
+    /// Whether a ping has gone unanswered for too long, and nothing else has moved either. Called
+    /// once in [`KEEPALIVE`].
+    fn is_dead(&mut self, stalled: bool) -> bool {
         let patience = self.config.timeout.max(KEEPALIVE);
-        self.barriers.front().is_some_and(|(_, since, _)| since.elapsed() > patience)
+        let writes = self.writes.len() < std::mem::take(&mut self.unwritten);
+        !stalled
+            && !writes
+            && self.heard_at.elapsed() > patience
+            && self.barriers.front().is_some_and(|(_, since, _)| since.elapsed() > patience)
     }
 
     /// Takes this frame and those that have arrived behind it; tells whether one wants an answer.
@@ -389,6 +420,7 @@ impl WebSocketLink {
         let mut next = Some(first);
         let mut answer = false;
         let mut left = BATCH;
+        self.heard_at = Instant::now();
         loop {
             match next {
                 Some(Some(Ok(Message::Text(text)))) => self.frame(&text),
@@ -429,7 +461,7 @@ impl WebSocketLink {
             Frame::Queued(id) => self.taken(id, SentStatus::Queued),
             Frame::Refused(id, code, message) => self.refused(id, code, message),
             Frame::Handshake(Ok(dialect)) => self.dialect = dialect,
-            Frame::Handshake(Err(error)) => self.tell_all(&error),
+            Frame::Handshake(Err(error)) => self.tell_all(|| Incoming::Trouble(error.clone())),
             Frame::Other => {}
         }
     }
@@ -465,10 +497,18 @@ impl WebSocketLink {
         self.tell(refused.from, Incoming::Refused { id, error });
     }
 
-    fn tell_all(&mut self, error: &Error) {
+    fn tell_all(&mut self, what: impl Fn() -> Incoming) {
         let users: Vec<_> = self.users.keys().cloned().collect();
         for user in users {
-            self.tell(user, Incoming::Trouble(error.clone()));
+            self.tell(user, what());
+        }
+    }
+
+    fn unstall(&mut self, permit: Result<mpsc::Permit<'_, Incoming>, mpsc::error::SendError<()>>) {
+        if let Some((_, incoming)) = self.stalled.pop_front()
+            && let Ok(permit) = permit
+        {
+            permit.send(incoming);
         }
     }
 

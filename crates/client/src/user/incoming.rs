@@ -72,6 +72,9 @@ impl User {
             };
             let Some(envelope) = peer.take_held(&mut self.held) else { return };
             self.open(envelope, step).await;
+            if self.retry_at.is_some() {
+                return; // a store has just failed: not again at once
+            }
         }
     }
 
@@ -130,6 +133,7 @@ impl User {
             step.pins.push((from.to_owned(), opened.record.their_identity().fingerprint()));
         }
         let is_new = peer.record().is_none();
+        peer.heard();
         peer.working = Some(opened.record);
         step.change(from);
         if is_new {
@@ -140,7 +144,7 @@ impl User {
         let received = Received {
             id: envelope.id.clone(),
             sender_id: from.to_owned(),
-            content: opened.plaintext.to_vec(),
+            content: opened.plaintext,
             timestamp_ms: envelope
                 .timestamp_ms
                 .filter(|at| *at <= now + MAX_AHEAD_MS)
@@ -150,11 +154,10 @@ impl User {
     }
 
     async fn is_replay(&mut self, peer_id: &str, nonce: [u8; 12]) -> Result<bool, Error> {
-        if !self.marked.is_empty() && self.marked.contains(&(peer_id.to_owned(), nonce)) {
-            return Ok(false);
-        }
         let checked = self.stores.replay.check_and_mark(&self.id, peer_id, nonce).await;
-        checked.map_err(|error| Error::storage_failed(&error.0))
+        let seen = checked.map_err(|error| Error::storage_failed(&error.0))?;
+        // Seen, but by a step of ours that was not committed: new once more.
+        Ok(seen && !self.marked.contains(&(peer_id.to_owned(), nonce)))
     }
 
     fn not_opened(&mut self, envelope: Envelope, error: &DecryptError, step: &mut Step) {

@@ -15,12 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stvor_protocol::LocalKeys;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::app::ConnectedGuard;
-use crate::events::{Events, SendOptions, Sent};
-use crate::link::{Incoming, Link, Request};
+use crate::events::{Events, SendOptions, Sent, SentStatus};
+use crate::link::{Attachment, Incoming, Link, Request};
 use crate::metrics::Counters;
 use crate::random::OsRandom;
 use crate::{Error, Stores};
@@ -56,6 +56,9 @@ pub(crate) struct UserTask {
     pub(crate) counters: Arc<Counters>,
     pub(crate) timeout: Duration,
     pub(crate) connected: ConnectedGuard,
+    pub(crate) attachment: Attachment,
+    /// Dropped when the user is gone.
+    pub(crate) stay: watch::Sender<()>,
 }
 
 struct User {
@@ -85,7 +88,8 @@ impl UserTask {
         mut commands: mpsc::UnboundedReceiver<Command>,
         mut arrivals: mpsc::Receiver<Incoming>,
     ) {
-        let Self { id, keys, stores, link, events, counters, timeout, connected } = self;
+        let Self { id, keys, stores, link, events, counters, timeout, connected, attachment, stay } =
+            self;
         let mut user = User {
             in_flight: InFlight::new(&mut OsRandom::default()),
             random: OsRandom::default(),
@@ -103,11 +107,13 @@ impl UserTask {
             timeout,
         };
         let closed = user.serve(&mut commands, &mut arrivals).await;
+        user.link.request(Request::Quiet { user: user.id.clone(), attachment });
         user.farewell(&mut commands, &mut arrivals).await;
         let (done, left) = oneshot::channel();
-        user.link.request(Request::Detach { user: user.id.clone(), done });
+        user.link.request(Request::Detach { user: user.id.clone(), attachment, done });
         drop(connected);
         let _best_effort = timeout_at(Instant::now() + FAREWELL, left).await;
+        drop(stay);
         if let Some(done) = closed {
             let _nobody_waits = done.send(());
         }
@@ -179,8 +185,19 @@ impl User {
             Incoming::Message(envelope) => self.message(envelope, step).await,
             Incoming::Bundle { peer, bundle } => self.bundle(peer, *bundle, step).await,
             Incoming::Unknown { peer } => self.unknown(&peer, step).await,
-            Incoming::Taken { id, status } => self.in_flight.taken(id, status),
-            Incoming::Refused { id, error } => self.in_flight.refused(&id, error),
+            Incoming::Taken { id, status } => {
+                if let Some(to) = self.in_flight.taken(id, status)
+                    && status == SentStatus::Sent
+                    && let Some(peer) = self.peers.get_mut(&to)
+                {
+                    peer.unconfirmed += 1;
+                }
+            }
+            Incoming::Refused { id, error } => {
+                let to = self.in_flight.refused(&id, error);
+                self.failed(to);
+            }
+            Incoming::Connected => self.seal_all_waiting(step),
             Incoming::Trouble(error) => self.events.error(error),
         }
     }
@@ -202,8 +219,10 @@ impl User {
         while !self.in_flight.is_empty() {
             tokio::select! {
                 arrived = arrivals.recv() => match arrived {
-                    Some(Incoming::Taken { id, status }) => self.in_flight.taken(id, status),
-                    Some(Incoming::Refused { id, error }) => self.in_flight.refused(&id, error),
+                    Some(Incoming::Taken { id, status }) => drop(self.in_flight.taken(id, status)),
+                    Some(Incoming::Refused { id, error }) => {
+                        drop(self.in_flight.refused(&id, error));
+                    }
                     Some(_) => {} // not acknowledged: the relay keeps it where it can
                     None => break,
                 },
@@ -222,7 +241,8 @@ impl User {
     /// Ends the waits whose time is over, and tries again what a failed store held up.
     async fn overdue(&mut self, step: &mut Step) {
         let now = Instant::now();
-        self.in_flight.expire(now, self.link.is_connected());
+        let expired = self.in_flight.expire(now, self.link.is_connected());
+        self.failed(expired);
         self.expire_waits(now, step);
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;

@@ -11,13 +11,16 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::peer::WaitingSend;
+use super::peer::{Peer, WaitingSend};
 use super::step::Step;
 use super::{Done, User};
 use crate::Error;
 use crate::events::{SendOptions, Sent, SentStatus};
 use crate::link::{Outgoing, Request};
 use crate::random::OsRandom;
+
+/// No send waits longer: about a month.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 impl User {
     pub(super) async fn send(
@@ -29,7 +32,7 @@ impl User {
         step: &mut Step,
     ) {
         let timeout = options.timeout.unwrap_or(self.timeout);
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now() + timeout.min(LONGEST);
         if let Err(error) = self.load(&to).await {
             return done(Err(error));
         }
@@ -39,7 +42,8 @@ impl User {
         if let Some(fingerprint) = &peer.blocked {
             return done(Err(Error::identity_changed(&to, fingerprint)));
         }
-        if peer.is_usable() && peer.sends.is_empty() {
+        // Not sealed while the relay is away: what then expires would leave a hole in the chain.
+        if peer.is_usable() && peer.sends.is_empty() && self.link.is_connected() {
             return self.seal(&to, &content, deadline, done, step);
         }
         let wait_for_recipient = options.wait_for_recipient;
@@ -51,6 +55,26 @@ impl User {
     fn ask_for(&mut self, peer: String) {
         self.link.request(Request::Watch { user: self.id.clone(), peer: peer.clone() });
         self.attention.insert(peer);
+    }
+
+    /// Messages to these peers did not reach the relay, or did so nobody knows when.
+    pub(super) fn failed(&mut self, to: impl IntoIterator<Item = String>) {
+        for to in to {
+            if let Some(peer) = self.peers.get_mut(&to) {
+                peer.failed += 1;
+            }
+        }
+    }
+
+    /// The relay is there again: what waited for it goes.
+    pub(super) fn seal_all_waiting(&mut self, step: &mut Step) {
+        let waiting: Vec<String> = self.attention.iter().cloned().collect();
+        for id in waiting {
+            if self.peers.get(&id).is_some_and(Peer::is_usable) {
+                self.seal_waiting(&id, step);
+                self.tidy(&id);
+            }
+        }
     }
 
     /// Seals `content` and adds it to the step. The peer is usable.
@@ -74,12 +98,17 @@ impl User {
         let Some(record) = first.as_ref().or(peer.record()) else {
             return done(Err(Error::recipient_not_found(to)));
         };
+        let anew = peer.lost_too_much(false).then(|| record.begin_anew(&mut self.random));
+        let record = anew.as_ref().unwrap_or(record);
         let sealed = match record.encrypt(content, &mut self.random) {
             Ok(sealed) => sealed,
             Err(_) => return done(Err(Error::delivery_failed(to))),
         };
         if !peer.pinned {
             step.pins.push((to.to_owned(), record.their_identity().fingerprint()));
+        }
+        if anew.is_some() {
+            peer.heard();
         }
         peer.working = Some(sealed.record);
         step.change(to);
@@ -130,7 +159,7 @@ impl User {
             return;
         }
         let peer = self.peers.entry(peer_id.clone()).or_default();
-        peer.waiters.push((Instant::now() + timeout, done));
+        peer.waiters.push((Instant::now() + timeout.min(LONGEST), done));
         self.ask_for(peer_id);
     }
 }
@@ -180,28 +209,33 @@ impl InFlight {
         Some(waiting)
     }
 
-    pub(super) fn taken(&mut self, id: String, status: SentStatus) {
-        if let Some(waiting) = self.remove(&id) {
-            (waiting.done)(Ok(Sent { id, status }));
-        }
+    /// Returns the recipient.
+    pub(super) fn taken(&mut self, id: String, status: SentStatus) -> Option<String> {
+        let waiting = self.remove(&id)?;
+        (waiting.done)(Ok(Sent { id, status }));
+        Some(waiting.to)
     }
 
-    pub(super) fn refused(&mut self, id: &str, error: Error) {
-        if let Some(waiting) = self.remove(id) {
-            (waiting.done)(Err(error));
-        }
+    /// Returns the recipient.
+    pub(super) fn refused(&mut self, id: &str, error: Error) -> Option<String> {
+        let waiting = self.remove(id)?;
+        (waiting.done)(Err(error));
+        Some(waiting.to)
     }
 
-    /// Ends the waits whose time is over.
-    pub(super) fn expire(&mut self, now: Instant, connected: bool) {
+    /// Ends the waits whose time is over; returns the recipients.
+    pub(super) fn expire(&mut self, now: Instant, connected: bool) -> Vec<String> {
+        let mut expired = Vec::new();
         while let Some((_, id)) = self.deadlines.first().filter(|(at, _)| *at <= now).cloned() {
-            let Some(waiting) = self.remove(&id) else { return };
+            let Some(waiting) = self.remove(&id) else { break };
             let error = match connected {
                 true => Error::delivery_failed(&waiting.to),
                 false => Error::relay_unavailable(),
             };
             (waiting.done)(Err(error));
+            expired.push(waiting.to);
         }
+        expired
     }
 
     /// The client closes: nobody will tell what became of these.

@@ -15,10 +15,16 @@ use crate::link::Envelope;
 /// How long a message waits for the keys of a sender whom the relay has not introduced.
 const INTRODUCTION: Duration = Duration::from_secs(30);
 
-/// Messages held for all peers of a user at most, and their bytes: a relay that floods in names
-/// without keys must not fill the memory.
-const MAX_HELD: usize = 1024;
-const MAX_HELD_BYTES: usize = 16 << 20;
+/// Messages held for one peer at most, and for all peers of a user, with their bytes: a relay that
+/// floods in names without keys, or in the name of somebody blocked, must neither fill the memory
+/// nor take the room of the others.
+const MAX_HELD_FOR_PEER: usize = 1024;
+const MAX_HELD: usize = 8192;
+const MAX_HELD_BYTES: usize = 32 << 20;
+
+/// Messages lost on one sending chain before a fresh session is begun: half of what a peer can
+/// skip, which leaves room for those in flight.
+const MAX_LOST: u32 = stvor_protocol::MAX_SKIP / 2;
 
 /// One peer.
 #[derive(Default)]
@@ -41,11 +47,24 @@ pub(super) struct Peer {
     pub(super) held: VecDeque<Held>,
     /// Who waits for the peer to become known.
     pub(super) waiters: Vec<(Instant, oneshot::Sender<bool>)>,
+    /// Messages that failed to reach the relay since the peer was last heard.
+    pub(super) failed: u32,
+    /// Messages since then that the relay has read and may have dropped.
+    pub(super) unconfirmed: u32,
     /// When the relay was last asked for the keys again.
     pub(super) refreshed_at: Option<Instant>,
 }
 
+/// What a step may change about a peer besides its record.
+#[derive(Clone)]
+pub(super) struct Trust {
+    announced: Option<Announced>,
+    blocked: Option<String>,
+    pinned: bool,
+}
+
 /// Keys as shown and as verified.
+#[derive(Clone)]
 pub(super) struct Announced {
     pub(super) raw: PublicKeyBundle,
     pub(super) verified: VerifiedBundle,
@@ -91,7 +110,10 @@ impl Peer {
     /// Holds a message behind those held already; gives it back if there is no room.
     pub(super) fn hold(&mut self, envelope: Envelope, total: &mut HeldTotal) -> Option<Envelope> {
         let bytes = size(&envelope);
-        if total.messages >= MAX_HELD || total.bytes + bytes > MAX_HELD_BYTES {
+        if self.held.len() >= MAX_HELD_FOR_PEER
+            || total.messages >= MAX_HELD
+            || total.bytes + bytes > MAX_HELD_BYTES
+        {
             return Some(envelope);
         }
         total.messages += 1;
@@ -117,8 +139,36 @@ impl Peer {
 
     /// Takes the next held message whose sender was not introduced in time.
     pub(super) fn take_overdue(&mut self, now: Instant, total: &mut HeldTotal) -> Option<Envelope> {
-        let overdue = self.held.front()?.since + INTRODUCTION <= now && self.blocked.is_none();
-        if overdue { self.take_held(total) } else { None }
+        let overdue = self.held.front()?.since + INTRODUCTION <= now;
+        if overdue && self.may_expire() { self.take_held(total) } else { None }
+    }
+
+    /// What is held waits without end for a decision on a changed identity, and for a store.
+    fn may_expire(&self) -> bool {
+        self.blocked.is_none() && self.loaded
+    }
+
+    /// What [`Peer::restore`] brings back.
+    pub(super) fn trust(&self) -> Trust {
+        let Self { announced, blocked, pinned, .. } = self;
+        Trust { announced: announced.clone(), blocked: blocked.clone(), pinned: *pinned }
+    }
+
+    pub(super) fn restore(&mut self, before: Trust) {
+        let Trust { announced, blocked, pinned } = before;
+        (self.announced, self.blocked, self.pinned) = (announced, blocked, pinned);
+    }
+
+    /// The peer has answered, so it is not behind.
+    pub(super) fn heard(&mut self) {
+        (self.failed, self.unconfirmed) = (0, 0);
+    }
+
+    /// Whether so much was lost that the peer may be unable to skip it. What the relay may have
+    /// dropped counts only once the peer has come back: while it stays, it reads.
+    pub(super) fn lost_too_much(&self, came_back: bool) -> bool {
+        let unconfirmed = if came_back { self.unconfirmed } else { 0 };
+        self.failed + unconfirmed >= MAX_LOST
     }
 
     /// Whether nothing waits here.
@@ -134,7 +184,7 @@ impl Peer {
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let sends = self.sends.iter().map(|s| s.deadline).min();
         let waiters = self.waiters.iter().map(|w| w.0).min();
-        let held = self.held.front().filter(|_| self.blocked.is_none());
+        let held = self.held.front().filter(|_| self.may_expire());
         [sends, waiters, held.map(|h| h.since + INTRODUCTION)].into_iter().flatten().min()
     }
 

@@ -4,6 +4,7 @@ use stvor_protocol::Record;
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant};
 
+use super::peer::{Peer, Trust};
 use super::{Done, User};
 use crate::events::Received;
 use crate::link::{Delivery, Envelope, Outgoing, Request};
@@ -16,6 +17,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) struct Step {
     /// Peers whose working record is to be committed.
     changed: Vec<String>,
+    /// What was believed of peers before the step, oldest first.
+    before: Vec<(String, Trust)>,
     /// Fingerprints to pin.
     pub(super) pins: Vec<(String, String)>,
     pub(super) outgoing: Vec<(Outgoing, Done)>,
@@ -40,9 +43,16 @@ impl Step {
     }
 }
 
+impl Step {
+    /// Notes what is believed of a peer, before it changes.
+    pub(super) fn note(&mut self, peer_id: &str, peer: &Peer) {
+        self.before.push((peer_id.to_owned(), peer.trust()));
+    }
+}
+
 impl User {
     /// Writes once, then lets things happen; or lets nothing happen.
-    pub(super) async fn commit(&mut self, mut step: Step) {
+    pub(super) async fn commit(&mut self, step: Step) {
         let changes: Vec<(String, Record)> = step
             .changed
             .iter()
@@ -50,15 +60,12 @@ impl User {
             .collect();
         match write(&self.stores, &self.id, &step.pins, &changes).await {
             Ok(()) => self.committed(step, changes),
-            Err(error) => {
-                self.link.request(Request::Committed(std::mem::take(&mut step.settled)));
-                self.rolled_back(step, &error);
-            }
+            Err(error) => self.rolled_back(step, &error),
         }
     }
 
     fn committed(&mut self, step: Step, changes: Vec<(String, Record)>) {
-        let Step { changed: _, pins, outgoing, opened, mut settled, trusted } = step;
+        let Step { changed: _, before: _, pins, outgoing, opened, mut settled, trusted } = step;
         for (id, record) in changes {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.committed = Some(record);
@@ -100,11 +107,18 @@ impl User {
     }
 
     /// The store refused: sends fail, received messages wait to be opened again, and every record
-    /// is what it was.
+    /// and belief is what it was. Nothing is acknowledged, not even what was refused: it was
+    /// judged by records that do not stand.
     fn rolled_back(&mut self, step: Step, error: &Error) {
         for id in &step.changed {
             if let Some(peer) = self.peers.get_mut(id) {
                 peer.working = None;
+            }
+        }
+        for (id, before) in step.before.into_iter().rev() {
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.restore(before);
+                self.attention.insert(id); // their keys are asked for again
             }
         }
         for (_, done) in step.outgoing {

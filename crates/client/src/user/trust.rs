@@ -1,6 +1,6 @@
 //! Peers' keys: verified as bundles, pinned at first contact, blocked when they change.
 
-use stvor_protocol::{PrekeyBundle, Record, VerifiedBundle};
+use stvor_protocol::{PrekeyBundle, VerifiedBundle};
 use stvor_wire::PublicKeyBundle;
 use tokio::time::Instant;
 
@@ -19,12 +19,23 @@ impl User {
         if self.peers.get(peer_id).is_some_and(|peer| peer.loaded) {
             return Ok(());
         }
-        let stored = self.stores.sessions.load(&self.id, peer_id).await;
-        let record = stored.map_err(|error| Error::storage_failed(&error.0))?;
+        let failed = |error: crate::StoreError| Error::storage_failed(&error.0);
+        let record = self.stores.sessions.load(&self.id, peer_id).await.map_err(failed)?;
+        let fingerprint = record.as_ref().map(|record| record.their_identity().fingerprint());
+        let pinned = match &fingerprint {
+            Some(fingerprint) => {
+                let checked = self.stores.tofu.verify_fingerprint(&self.id, peer_id, fingerprint);
+                checked.await.map_err(failed)?
+            }
+            None => None,
+        };
         let peer = self.peers.entry(peer_id.to_owned()).or_default();
         peer.loaded = true;
         if record.is_some() {
             peer.committed = record;
+            peer.pinned = pinned == Some(true);
+            // Another identity was accepted before it was shown: the record waits to be replaced.
+            peer.blocked = fingerprint.filter(|_| pinned == Some(false));
             let (user, peer) = (self.id.clone(), peer_id.to_owned());
             self.link.request(Request::Watch { user, peer });
         }
@@ -34,6 +45,7 @@ impl User {
     /// The relay shows a peer's keys.
     pub(super) async fn bundle(&mut self, peer_id: String, raw: PublicKeyBundle, step: &mut Step) {
         if self.load(&peer_id).await.is_err() {
+            self.attention.insert(peer_id);
             return self.retry_soon();
         }
         let shown = self.peers.get(&peer_id).and_then(|peer| peer.announced.as_ref());
@@ -47,10 +59,25 @@ impl User {
             };
             if let Err(error) = self.announced(&peer_id, Announced { raw, verified }, step).await {
                 self.events.error(error);
+                self.attention.insert(peer_id);
                 return self.retry_soon();
             }
+        } else {
+            self.came_back(&peer_id, step);
         }
         self.release(&peer_id, step).await;
+    }
+
+    /// A peer shows the same keys again: perhaps it was away while the relay dropped messages.
+    fn came_back(&mut self, peer_id: &str, step: &mut Step) {
+        let Some(peer) = self.peers.get_mut(peer_id).filter(|p| p.lost_too_much(true)) else {
+            return;
+        };
+        if let Some(anew) = peer.record().map(|record| record.begin_anew(&mut self.random)) {
+            peer.heard();
+            peer.working = Some(anew);
+            step.change(peer_id);
+        }
     }
 
     fn verify(&self, raw: &PublicKeyBundle) -> Option<VerifiedBundle> {
@@ -80,6 +107,7 @@ impl User {
         // A record is a pin too: its keys were agreed with that identity.
         let is_agreed =
             peer.record().is_none_or(|r| r.their_identity() == announced.verified.identity_key());
+        step.note(peer_id, peer);
         if pinned == Some(false) || (pinned.is_none() && !is_agreed) {
             let error = Error::identity_changed(peer_id, &fingerprint);
             peer.announced = Some(announced);
@@ -104,7 +132,7 @@ impl User {
         if let Some(record) = peer.record() {
             let theirs = announced.verified.clone();
             let next = if record.their_identity() != theirs.identity_key() {
-                Record::new(&self.keys, theirs, &mut self.random).ok()
+                record.succeeded_by(&self.keys, theirs, &mut self.random).ok()
             } else if *record.bundle() != theirs {
                 record.with_bundle(&self.keys, theirs, &mut self.random).ok()
             } else {
@@ -125,7 +153,9 @@ impl User {
             let _nobody_waits = done.send(true);
         }
         if peer.blocked.is_none() {
-            self.seal_waiting(peer_id, step);
+            if self.link.is_connected() {
+                self.seal_waiting(peer_id, step);
+            }
             self.open_held(peer_id, step).await;
         }
         self.tidy(peer_id);
@@ -151,22 +181,22 @@ impl User {
             return Err(Error::invalid_argument("fingerprint", problem));
         }
         self.load(&peer_id).await?;
-        let outcome = self.pin(&peer_id, &fingerprint, step).await;
+        self.pin(&peer_id, &fingerprint, step).await;
         self.tidy(&peer_id);
-        outcome
+        Ok(())
     }
 
-    async fn pin(
-        &mut self,
-        peer_id: &str,
-        fingerprint: &str,
-        step: &mut Step,
-    ) -> Result<(), Error> {
-        let pin = self.stores.tofu.store_fingerprint(&self.id, peer_id, fingerprint).await;
-        pin.map_err(|error| Error::storage_failed(&error.0))?;
-        let Some(peer) = self.peers.get_mut(peer_id) else { return Ok(()) };
+    async fn pin(&mut self, peer_id: &str, fingerprint: &str, step: &mut Step) {
+        let Some(peer) = self.peers.get_mut(peer_id) else { return };
+        step.note(peer_id, peer);
+        step.pins.push((peer_id.to_owned(), fingerprint.to_owned()));
         peer.pinned = true;
-        let Some(announced) = peer.announced.take() else { return Ok(()) };
+        let Some(announced) = peer.announced.take() else {
+            // What was agreed with another identity is not used until the accepted one is shown.
+            let agreed = peer.record().map(|record| record.their_identity().fingerprint());
+            peer.blocked = agreed.filter(|agreed| agreed != fingerprint);
+            return;
+        };
         if announced.verified.fingerprint() == fingerprint {
             self.accept(peer_id, announced, step);
             self.release(peer_id, step).await;
@@ -174,7 +204,6 @@ impl User {
             peer.blocked = Some(announced.verified.fingerprint());
             peer.announced = Some(announced);
         }
-        Ok(())
     }
 
     /// Ends waits whose time is over.
@@ -205,8 +234,13 @@ impl User {
         while let Some(envelope) = peer.take_overdue(now, &mut self.held) {
             dropped.push(envelope);
         }
+        let is_usable = peer.is_usable();
         for send in over {
-            (send.done)(Err(Error::recipient_timeout(id, send.timeout.as_millis())));
+            let error = match is_usable {
+                true => Error::relay_unavailable(),
+                false => Error::recipient_timeout(id, send.timeout.as_millis()),
+            };
+            (send.done)(Err(error));
         }
         for (_, done) in late {
             let _nobody_waits = done.send(false);
@@ -216,13 +250,15 @@ impl User {
         }
     }
 
-    /// Tries again what a failed store held up.
+    /// Tries again what a failed store held up; keys that came meanwhile are asked for again.
     pub(super) async fn retry_held(&mut self, step: &mut Step) {
         let waiting: Vec<String> = self.attention.iter().cloned().collect();
         for id in waiting {
             if self.load(&id).await.is_err() {
                 self.retry_soon();
             } else {
+                let (user, peer) = (self.id.clone(), id.clone());
+                self.link.request(Request::Watch { user, peer });
                 self.open_held(&id, step).await;
                 self.tidy(&id);
             }

@@ -11,5 +11,6 @@ mod http_relay;
 mod our_relay;
 mod people;
 mod relays;
+mod setbacks;
 mod stores;
 mod tls;

@@ -78,7 +78,7 @@ impl Person {
     /// The next message: sender and text.
     pub(crate) async fn next(&mut self) -> (String, String) {
         let message = soon(self.messages.recv()).await;
-        (message.sender_id, String::from_utf8(message.content).unwrap())
+        (message.sender_id, String::from_utf8(message.content.to_vec()).unwrap())
     }
 
     pub(crate) async fn error(&mut self) -> Error {

@@ -41,6 +41,7 @@ struct State {
     seen: Vec<Value>,
     /// So many messages are read and forgotten, unacknowledged.
     swallow: usize,
+    refuse: bool,
 }
 
 impl FakeRelay {
@@ -55,6 +56,7 @@ impl FakeRelay {
             mailbox: HashMap::new(),
             seen: Vec::new(),
             swallow: 0,
+            refuse: false,
         };
         let state = Arc::new(Mutex::new(state));
         let (kick, kicked) = watch::channel(0);
@@ -70,6 +72,17 @@ impl FakeRelay {
     /// The next `n` messages are lost.
     pub(crate) fn swallow(&self, n: usize) {
         self.state.lock().unwrap().swallow = n;
+    }
+
+    /// Whether new connections are closed at once.
+    pub(crate) fn refuse(&self, refuse: bool) {
+        self.state.lock().unwrap().refuse = refuse;
+    }
+
+    /// The keys that a user announced last.
+    pub(crate) fn keys_of(&self, user: &str) -> Value {
+        let state = self.state.lock().unwrap();
+        state.keys.iter().find(|(known, _)| known == user).unwrap().1.clone()
     }
 
     /// Every `message` frame so far.
@@ -90,6 +103,9 @@ fn url(address: SocketAddr) -> String {
 
 async fn accept(listener: TcpListener, state: Arc<Mutex<State>>, kicked: watch::Receiver<u64>) {
     while let Ok((stream, _)) = listener.accept().await {
+        if state.lock().unwrap().refuse {
+            continue;
+        }
         tokio::spawn(serve(stream, state.clone(), kicked.clone()));
     }
 }

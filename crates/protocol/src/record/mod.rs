@@ -13,6 +13,7 @@
 
 mod held;
 mod initiations;
+mod renewal;
 
 use std::fmt;
 use std::sync::Arc;

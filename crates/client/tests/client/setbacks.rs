@@ -1,0 +1,199 @@
+//! What must not hurt: stores that fail at the worst step, peers who lose much, relays that give
+//! old things back, users who leave and come at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::json;
+use stvor_client::{Code, ReplayCache, SendOptions, SentStatus, SessionStore, StoreError, Stores};
+use stvor_protocol::Record;
+
+use crate::people::{Person, open};
+use crate::relays::{FakeRelay, Kind};
+
+/// Fails as often as it is told to.
+struct Flaky {
+    inner: Stores,
+    failures: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl SessionStore for Flaky {
+    async fn load(&self, user_id: &str, peer_id: &str) -> Result<Option<Record>, StoreError> {
+        self.inner.sessions.load(user_id, peer_id).await
+    }
+
+    async fn save(&self, user_id: &str, changes: &[(String, Record)]) -> Result<(), StoreError> {
+        let left =
+            self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        if left.is_ok() {
+            return Err(StoreError("disk full".into()));
+        }
+        self.inner.sessions.save(user_id, changes).await
+    }
+}
+
+/// A cache whose five minutes are always over.
+struct Forgetful;
+
+#[async_trait]
+impl ReplayCache for Forgetful {
+    async fn check_and_mark(&self, _: &str, _: &str, _: [u8; 12]) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+}
+
+#[tokio::test]
+async fn a_trust_that_could_not_be_saved_leaves_the_old_identity_blocked() {
+    let relay = FakeRelay::start(Kind::Mock).await;
+    let failures = Arc::new(AtomicUsize::new(0));
+    let inner = Stores::memory();
+    let flaky = Arc::new(Flaky { inner: inner.clone(), failures: failures.clone() });
+    let bobs = open(&relay.url).await;
+    let mut bob = Person::join_with(&bobs, "bob", Stores { sessions: flaky, ..inner }).await;
+    let first = open(&relay.url).await;
+    let alice = Person::join(&first, "alice").await;
+    alice.send("bob", "one").await.unwrap();
+    assert_eq!(bob.next().await.1, "one");
+    first.close().await;
+    let second = open(&relay.url).await;
+    let mut alice = Person::join(&second, "alice").await;
+    assert_eq!(bob.error().await.code, Code::IdentityChanged);
+    alice.send("bob", "two").await.unwrap();
+
+    failures.store(1, Ordering::SeqCst);
+    let error = bobs.trust("alice", alice.client.fingerprint()).await.unwrap_err();
+    assert_eq!(error.code, Code::StorageFailed);
+    assert_eq!(bob.send("alice", "secret").await.unwrap_err().code, Code::IdentityChanged);
+
+    bobs.trust("alice", alice.client.fingerprint()).await.unwrap();
+    assert_eq!(bob.next().await.1, "two");
+    bob.send("alice", "three").await.unwrap();
+    assert_eq!(alice.next().await.1, "three");
+}
+
+#[tokio::test]
+async fn who_connects_while_their_earlier_stay_still_ends_is_connected_for_good() {
+    let relay = FakeRelay::start(Kind::Mock).await;
+    let mut alice = Person::join(&open(&relay.url).await, "alice").await;
+    let (app, stores) = (open(&relay.url).await, Stores::memory());
+    let bob = Person::join_with(&app, "bob", stores.clone()).await;
+    bob.send("alice", "zero").await.unwrap();
+    assert_eq!(alice.next().await.1, "zero");
+    relay.swallow(1);
+    let lost = bob.send("alice", "swallowed"); // keeps the farewell waiting
+    let leaving = {
+        let client = bob.client.clone();
+        tokio::spawn(async move { client.disconnect().await })
+    };
+    while bob.client.wait_for_user("nobody", Duration::from_millis(1)).await.is_ok() {} // closing
+    let again = Person::join_with(&app, "bob", stores).await;
+    leaving.await.unwrap();
+    assert!(lost.await.is_err());
+    again.send("alice", "one").await.unwrap();
+    assert_eq!(alice.next().await.1, "one");
+    assert!(app.is_ready());
+}
+
+#[tokio::test]
+async fn an_identity_trusted_back_does_not_bring_its_old_messages_back() {
+    let relay = FakeRelay::start(Kind::Mock).await;
+    let bobs = open(&relay.url).await;
+    let stores = Stores { replay: Arc::new(Forgetful), ..Stores::memory() };
+    let mut bob = Person::join_with(&bobs, "bob", stores).await;
+    let one = open(&relay.url).await;
+    let first = Person::join(&one, "alice").await;
+    first.send("bob", "pay 100").await.unwrap();
+    assert_eq!(bob.next().await.1, "pay 100");
+    let recorded = relay.seen()[0].clone();
+    let keys = relay.keys_of("alice");
+    one.close().await;
+    let two = open(&relay.url).await;
+    let second = Person::join(&two, "alice").await;
+    assert_eq!(bob.error().await.code, Code::IdentityChanged);
+    bobs.trust("alice", second.client.fingerprint()).await.unwrap();
+    second.send("bob", "from two").await.unwrap();
+    assert_eq!(bob.next().await.1, "from two");
+    relay.inject("bob", &json!({"type": "announce", "user": "alice", "pub": keys}));
+    assert_eq!(bob.error().await.code, Code::IdentityChanged);
+    bobs.trust("alice", first.client.fingerprint()).await.unwrap();
+    relay.inject("bob", &recorded);
+    assert_eq!(bob.error().await.code, Code::ReplayDetected);
+    assert!(bob.messages.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn more_lost_than_a_chain_can_skip_does_not_end_the_conversation() {
+    let relay = FakeRelay::start(Kind::Documentation).await;
+    let mut alice = Person::join(&open(&relay.url).await, "alice").await;
+    let (app, stores) = (open(&relay.url).await, Stores::memory());
+    let mut bob = Person::join_with(&app, "bob", stores.clone()).await;
+    alice.send("bob", "a").await.unwrap();
+    assert_eq!(bob.next().await.1, "a");
+    bob.send("alice", "b").await.unwrap();
+    assert_eq!(alice.next().await.1, "b");
+    bob.client.disconnect().await;
+    let lost: Vec<_> = (0..300).map(|n| alice.send("bob", &n.to_string())).collect();
+    for send in lost {
+        assert_eq!(send.await.unwrap().status, SentStatus::Sent);
+    }
+    let mut bob = Person::join_with(&app, "bob", stores).await;
+    // Alice may not have heard yet that bob is back; once this one is through, she has.
+    alice.send("bob", "perhaps lost as well").await.unwrap();
+    alice.send("bob", "back").await.unwrap();
+    while bob.next().await.1 != "back" {}
+    bob.send("alice", "still here").await.unwrap();
+    assert_eq!(alice.next().await.1, "still here");
+}
+
+#[tokio::test]
+async fn sends_that_fail_in_numbers_do_not_end_the_conversation() {
+    let relay = FakeRelay::start(Kind::Mock).await;
+    let alice = Person::join(&open(&relay.url).await, "alice").await;
+    let mut bob = Person::join(&open(&relay.url).await, "bob").await;
+    alice.send("bob", "a").await.unwrap();
+    assert_eq!(bob.next().await.1, "a");
+    relay.swallow(300);
+    let hasty = SendOptions { timeout: Some(Duration::from_millis(100)), ..SendOptions::default() };
+    let lost: Vec<_> = (0..300).map(|n| alice.send_with("bob", &n.to_string(), hasty)).collect();
+    for send in lost {
+        assert_eq!(send.await.unwrap_err().code, Code::DeliveryFailed);
+    }
+    alice.send("bob", "back").await.unwrap();
+    assert_eq!(bob.next().await.1, "back");
+}
+
+#[tokio::test]
+async fn nothing_is_sealed_while_the_relay_is_away() {
+    let relay = FakeRelay::start(Kind::Mock).await;
+    let alice = Person::join(&open(&relay.url).await, "alice").await;
+    let mut bob = Person::join(&open(&relay.url).await, "bob").await;
+    alice.send("bob", "before").await.unwrap();
+    assert_eq!(bob.next().await.1, "before");
+    relay.refuse(true);
+    relay.kick();
+    // The first to time out proves that the connection is gone; the 300 after it find none.
+    let hasty = SendOptions { timeout: Some(Duration::from_millis(50)), ..SendOptions::default() };
+    while alice.send_with("bob", "away?", hasty).await.is_ok() {}
+    let away: Vec<_> = (0..300).map(|_| alice.send_with("bob", "away", hasty)).collect();
+    for send in away {
+        assert_eq!(send.await.unwrap_err().code, Code::RelayUnavailable);
+    }
+    relay.refuse(false);
+    alice.send("bob", "after").await.unwrap();
+    while bob.next().await.1 != "after" {}
+}
+
+#[tokio::test]
+async fn users_announced_before_the_first_of_ours_are_found() {
+    for kind in [Kind::Mock, Kind::Documentation] {
+        let relay = FakeRelay::start(kind).await;
+        let bobs = open(&relay.url).await;
+        let mut alice = Person::join(&open(&relay.url).await, "alice").await;
+        let bob = Person::join(&bobs, "bob").await;
+        bob.send("alice", "found you").await.unwrap();
+        assert_eq!(alice.next().await.1, "found you");
+    }
+}
