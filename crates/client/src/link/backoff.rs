@@ -14,25 +14,16 @@ const LONGEST: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     attempt: u32,
-    at_once: bool,
 }
 
 impl Backoff {
     /// The next delay.
     pub(crate) fn next(&mut self) -> Duration {
-        if std::mem::take(&mut self.at_once) {
-            return Duration::ZERO;
-        }
         let full = FIRST.saturating_mul(1 << self.attempt.min(16)).min(LONGEST);
         self.attempt = self.attempt.saturating_add(1);
         let half = full / 2;
         let fraction = f64::from(OsRandom::default().next_u32()) / f64::from(u32::MAX);
         half + half.mul_f64(fraction)
-    }
-
-    /// Nothing went wrong: the first attempt need not wait.
-    pub(crate) fn skip_first(&mut self) {
-        self.at_once = true;
     }
 
     /// The connection works: begin from the shortest again.

@@ -3,6 +3,7 @@
 //! A link is one task. Users ask it by [`Request`] and are told by [`Incoming`]; what a relay's
 //! dialect can and cannot do stays behind these two. Knows bundles and envelopes, no keys.
 
+mod aside;
 mod backoff;
 mod directory;
 mod http;

@@ -42,13 +42,16 @@ pub(super) struct Dialect {
     pub(super) understands_leave: bool,
 }
 
+/// Users and their keys.
+pub(super) type Known = Vec<(String, PublicKeyBundle)>;
+
 /// A connection that passed its handshake.
 pub(super) struct Established {
     pub(super) writer: Writer,
     pub(super) reader: Reader,
     pub(super) dialect: Dialect,
     /// Users that the relay knew already.
-    pub(super) known: Vec<(String, PublicKeyBundle)>,
+    pub(super) known: Known,
 }
 
 /// Connects and waits until the relay has told what it speaks and whom it knows.

@@ -15,9 +15,10 @@ use tokio_tungstenite::Connector;
 use tokio_tungstenite::tungstenite::Message;
 use url::Url;
 
+use super::aside::{self, Way};
 use super::backoff::Backoff;
 use super::directory::Directory;
-use super::socket::{self, Dialect, Established, Frame, Reader, Writer};
+use super::socket::{self, Dialect, Established, Frame, Known, Reader, Writer};
 use super::{Attachment, Delivery, Incoming, Outgoing, Request, State};
 use crate::Error;
 use crate::config::Checked;
@@ -39,6 +40,7 @@ pub(super) async fn spawn(
     counters: Arc<Counters>,
 ) -> Result<JoinHandle<()>, Error> {
     let connector = socket::connector(&url, &config)?;
+    let (aside, seen) = mpsc::unbounded_channel();
     let established = socket::establish(&url, &config, &connector).await?;
     let link = WebSocketLink {
         url,
@@ -59,10 +61,10 @@ pub(super) async fn spawn(
         deaf: false,
         heard_at: Instant::now(),
         unwritten: 0,
-        renew: false,
-        leaving: Vec::new(),
+        aside,
+        asked_aside: 0,
     };
-    Ok(tokio::spawn(link.run(established, requests)))
+    Ok(tokio::spawn(link.run(established, requests, seen)))
 }
 
 struct WebSocketLink {
@@ -82,18 +84,16 @@ struct WebSocketLink {
     connection: u64,
     dialect: Dialect,
     connected: bool,
-    /// The connection was opened before anybody was announced on it, to a relay that tells such
-    /// connections of nobody: somebody may have been missed.
+    /// A relay tells a connection of nobody before somebody is announced on it: who was announced
+    /// meanwhile was missed, and a look from aside finds them.
     deaf: bool,
     /// When the relay last gave a sign of life.
     heard_at: Instant,
     /// Frames that waited to be written at the last look.
     unwritten: usize,
-    /// The socket is to be opened anew: a user has left and the relay would not notice, or
-    /// somebody may have been missed.
-    renew: bool,
-    /// Who waits for that.
-    leaving: Vec<oneshot::Sender<()>>,
+    aside: mpsc::UnboundedSender<Known>,
+    /// Announcements that must have reached the relay before a look from aside is worth it.
+    asked_aside: u64,
 }
 
 struct User {
@@ -117,22 +117,22 @@ enum Ended {
     /// Every handle was dropped.
     Closed,
     Lost,
-    /// On purpose, to open another.
-    Renewed,
 }
 
 impl WebSocketLink {
-    async fn run(mut self, first: Established, mut requests: mpsc::UnboundedReceiver<Request>) {
+    async fn run(
+        mut self,
+        first: Established,
+        mut requests: mpsc::UnboundedReceiver<Request>,
+        mut seen: mpsc::UnboundedReceiver<Known>,
+    ) {
         let mut established = first;
         loop {
-            let mut backoff = Backoff::default();
-            match self.serve(established, &mut requests).await {
-                Ended::Closed => return,
-                Ended::Renewed => backoff.skip_first(),
-                Ended::Lost => {}
+            if let Ended::Closed = self.serve(established, &mut requests, &mut seen).await {
+                return;
             }
             self.disconnected();
-            established = match self.reconnect(backoff, &mut requests).await {
+            established = match self.reconnect(&mut requests).await {
                 ControlFlow::Continue(established) => established,
                 ControlFlow::Break(()) => return,
             };
@@ -144,6 +144,7 @@ impl WebSocketLink {
         &mut self,
         established: Established,
         requests: &mut mpsc::UnboundedReceiver<Request>,
+        seen: &mut mpsc::UnboundedReceiver<Known>,
     ) -> Ended {
         let Established { mut writer, mut reader, dialect, known } = established;
         self.connected(dialect, known);
@@ -154,11 +155,6 @@ impl WebSocketLink {
         let mut flushed = true;
         loop {
             flushed &= self.writes.is_empty();
-            // Not while something is unacknowledged: it would be sent twice.
-            if self.renew && self.outbox.messages.is_empty() {
-                self.goodbye(&mut writer, &mut reader).await;
-                return Ended::Renewed;
-            }
             let stalled = self.stalled_inbox();
             self.unwritten = self.unwritten.max(self.writes.len());
             tokio::select! {
@@ -177,6 +173,7 @@ impl WebSocketLink {
                     self.confirm_unacknowledged();
                 }
                 permit = reserve(stalled.as_ref()), if stalled.is_some() => self.unstall(permit),
+                Some(known) = seen.recv() => self.all_announced(known),
                 frame = reader.next(), if stalled.is_none() => {
                     match self.read(frame, &mut reader) {
                         ControlFlow::Continue(answered) => flushed &= !answered,
@@ -202,9 +199,9 @@ impl WebSocketLink {
     /// Waits for a new connection, taking requests meanwhile; what is to be written waits too.
     async fn reconnect(
         &mut self,
-        mut backoff: Backoff,
         requests: &mut mpsc::UnboundedReceiver<Request>,
     ) -> ControlFlow<(), Established> {
+        let mut backoff = Backoff::default();
         let (url, config) = (self.url.clone(), self.config.clone());
         let connector = self.connector.clone();
         let mut refused = false;
@@ -241,17 +238,14 @@ impl WebSocketLink {
     }
 
     /// A connection stands: announce everybody, send again what was not acknowledged.
-    fn connected(&mut self, dialect: Dialect, known: Vec<(String, PublicKeyBundle)>) {
+    fn connected(&mut self, dialect: Dialect, known: Known) {
         self.connection += 1;
-        self.renew = false;
-        self.deaf = self.users.is_empty() && !dialect.understands_leave;
+        self.deaf = !dialect.understands_leave;
         self.heard_at = Instant::now();
         self.dialect = dialect;
         self.connected = true;
         self.state.connected.store(true, Ordering::Relaxed);
-        for (user, bundle) in known {
-            self.announced(user, bundle);
-        }
+        self.all_announced(known);
         let users: Vec<_> = self.users.keys().cloned().collect();
         for user in users {
             self.write_announce(&user);
@@ -269,9 +263,7 @@ impl WebSocketLink {
         self.state.connected.store(false, Ordering::Relaxed);
         self.writes.clear();
         self.barriers.clear();
-        for done in self.leaving.drain(..) {
-            let _nobody_waits = done.send(());
-        }
+        self.asked_aside = 0;
         self.outbox.unconfirmed.clear();
     }
 
@@ -289,9 +281,10 @@ impl WebSocketLink {
             }
             Request::Quiet { .. } => {} // what is not acknowledged stays in the relay
             Request::Detach { user, attachment, done } => {
-                if self.users.get(&user).is_some_and(|u| u.attachment == attachment) {
-                    self.users.remove(&user);
-                    self.left(&user, done);
+                if self.users.get(&user).is_some_and(|u| u.attachment == attachment)
+                    && let Some(left) = self.users.remove(&user)
+                {
+                    self.left(user, left.bundle, done);
                 }
             }
             Request::Watch { user, peer } => {
@@ -305,17 +298,29 @@ impl WebSocketLink {
         }
     }
 
-    fn left(&mut self, user: &str, done: oneshot::Sender<()>) {
-        self.directory.unwatch_all(user);
-        self.outbox.forget_from(user);
+    fn left(&mut self, user: Arc<str>, bundle: PublicKeyBundle, done: oneshot::Sender<()>) {
+        self.directory.unwatch_all(&user);
+        self.outbox.forget_from(&user);
         if !self.connected {
             let _nobody_waits = done.send(());
         } else if self.dialect.understands_leave {
-            self.write(&ClientFrame::Leave { user: user.to_owned() });
+            self.write(&ClientFrame::Leave { user: user.to_string() });
             self.barrier(Barrier::Left(done));
         } else {
-            self.renew = true;
-            self.leaving.push(done);
+            aside::leave(self.way(), announce(&user, &bundle), done);
+        }
+    }
+
+    fn way(&self) -> Way {
+        let (url, config) = (self.url.clone(), self.config.clone());
+        Way { url, config, connector: self.connector.clone() }
+    }
+
+    /// Looks at who is known to the relay, once our own announcements have reached it.
+    fn look_aside(&mut self) {
+        if std::mem::take(&mut self.deaf) && self.connected {
+            self.barrier(Barrier::Alive);
+            self.asked_aside = self.last_barrier;
         }
     }
 
@@ -323,7 +328,7 @@ impl WebSocketLink {
         let incoming = match self.directory.get(&peer) {
             Some(bundle) => Incoming::Bundle { peer, bundle: Box::new(bundle.clone()) },
             None => {
-                self.renew |= std::mem::take(&mut self.deaf) && self.connected;
+                self.look_aside();
                 Incoming::Unknown { peer }
             }
         };
@@ -357,11 +362,8 @@ impl WebSocketLink {
 
     fn write_announce(&mut self, user: &Arc<str>) {
         let Some(attached) = self.users.get(user) else { return };
-        let announce = Announce {
-            user: user.to_string(),
-            public_keys: serde_json::to_value(&attached.bundle).ok(),
-        };
-        self.write(&ClientFrame::Announce(announce));
+        let announce = announce(user, &attached.bundle);
+        self.write(&announce);
         self.barrier(Barrier::Announced(user.clone()));
     }
 
@@ -380,6 +382,10 @@ impl WebSocketLink {
 
     /// The relay has read everything up to barrier `number`.
     fn passed(&mut self, number: u64) {
+        if self.asked_aside != 0 && self.asked_aside <= number {
+            self.asked_aside = 0;
+            aside::look(self.way(), self.aside.clone());
+        }
         while let Some((first, ..)) = self.barriers.front()
             && *first <= number
         {
@@ -466,6 +472,12 @@ impl WebSocketLink {
         }
     }
 
+    fn all_announced(&mut self, known: Known) {
+        for (user, bundle) in known {
+            self.announced(user, bundle);
+        }
+    }
+
     /// The relay's word on a user. On users of this app ours is better: an echo says nothing new,
     /// and another socket's claim to be one of them is the relay's affair.
     fn announced(&mut self, user: String, bundle: PublicKeyBundle) {
@@ -542,6 +554,11 @@ async fn reserve(
         Some(inbox) => inbox.reserve().await,
         None => std::future::pending().await,
     }
+}
+
+fn announce(user: &str, bundle: &PublicKeyBundle) -> ClientFrame {
+    let public_keys = serde_json::to_value(bundle).ok();
+    ClientFrame::Announce(Announce { user: user.to_owned(), public_keys })
 }
 
 fn frame(message: &Outgoing) -> Message {

@@ -20,11 +20,16 @@ const MAX_AHEAD_MS: u64 = 5 * 60 * 1000;
 /// At most one look-up of a peer's keys in this time because of messages that do not open.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
 
-/// base64url, with or without padding, as the original's decoder takes it.
-const BASE64_URL: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::URL_SAFE,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+/// With or without padding.
+const LENIENT: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
+const BASE64_STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
+
+/// Our messages travel in base64url; the original's decoder takes the standard alphabet as well.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    BASE64_URL.decode(text).or_else(|_| BASE64_STANDARD.decode(text)).ok()
+}
 
 impl User {
     pub(super) async fn message(&mut self, envelope: Envelope, step: &mut Step) {
@@ -81,8 +86,8 @@ impl User {
     /// Opens a message of a usable peer.
     async fn open(&mut self, envelope: Envelope, step: &mut Step) {
         let from = envelope.from.clone();
-        let header = BASE64_URL.decode(&envelope.header);
-        let (Ok(header), Ok(ciphertext)) = (header, BASE64_URL.decode(&envelope.ciphertext)) else {
+        let decoded = (decode(&envelope.header), decode(&envelope.ciphertext));
+        let (Some(header), Some(ciphertext)) = decoded else {
             return self.reject(envelope, Error::decryption_failed(&from), step);
         };
         let Some(peer) = self.peers.get(&from) else { return };
@@ -195,5 +200,19 @@ impl User {
     fn settle(&mut self, envelope: Envelope, error: Error, step: &mut Step) {
         step.settled.extend(envelope.delivery);
         self.events.error(error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decode;
+
+    #[test]
+    fn base64_is_read_in_both_alphabets_with_and_without_padding() {
+        for text in ["-_8", "-_8=", "+/8", "+/8="] {
+            assert_eq!(decode(text).as_deref(), Some([0xfb, 0xff].as_slice()), "{text}");
+        }
+        assert_eq!(decode("-/8"), None, "not both at once");
+        assert_eq!(decode("a"), None);
     }
 }
