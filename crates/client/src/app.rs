@@ -1,7 +1,7 @@
 //! An app: one relay connection and the users who share it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use stvor_protocol::LocalKeys;
@@ -30,7 +30,6 @@ pub struct App {
 struct AppInner {
     timeout: Duration,
     counters: Arc<Counters>,
-    connected: Connected,
     attachments: AtomicU64,
     /// `None` once closed.
     open: Mutex<Option<Open>>,
@@ -47,26 +46,6 @@ impl Open {
     fn connected(&self) -> Vec<Client> {
         let clients = self.clients.values().filter_map(|cell| cell.get());
         clients.filter(|client| !client.is_closed()).cloned().collect()
-    }
-}
-
-/// Counts the users whose tasks run.
-#[derive(Clone, Default)]
-pub(crate) struct Connected(Arc<AtomicUsize>);
-
-/// Held by a user's task.
-pub(crate) struct ConnectedGuard(Arc<AtomicUsize>);
-
-impl Connected {
-    fn one_more(&self) -> ConnectedGuard {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        ConnectedGuard(self.0.clone())
-    }
-}
-
-impl Drop for ConnectedGuard {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -88,15 +67,13 @@ impl App {
         let (timeout, counters) = (config.timeout, Arc::new(Counters::default()));
         let (link, task) = Link::open(config, counters.clone()).await?;
         let open = Mutex::new(Some(Open { link, task, clients: HashMap::new() }));
-        let connected = Connected::default();
-        Ok(Self {
-            inner: Arc::new(AppInner { timeout, counters, connected, attachments: 0.into(), open }),
-        })
+        Ok(Self { inner: Arc::new(AppInner { timeout, counters, attachments: 0.into(), open }) })
     }
 
     /// Whether a user is connected.
     pub fn is_ready(&self) -> bool {
-        self.inner.connected.0.load(Ordering::Relaxed) > 0
+        let state = self.open_state();
+        state.as_ref().is_some_and(|open| !open.connected().is_empty())
     }
 
     fn open_state(&self) -> MutexGuard<'_, Option<Open>> {
@@ -157,17 +134,6 @@ impl App {
         let bundle = wire_bundle(&keys);
         let attachment = Attachment(self.inner.attachments.fetch_add(1, Ordering::Relaxed));
         link.request(Request::Attach { user: id.clone(), attachment, bundle, inbox, done });
-        match timeout(self.inner.timeout, attached).await {
-            Ok(Ok(Ok(()))) => {}
-            failed => {
-                let (done, _left) = oneshot::channel();
-                link.request(Request::Detach { user: id, attachment, done });
-                return Err(match failed {
-                    Ok(Ok(Err(error))) => error,
-                    _ => Error::relay_unavailable(),
-                });
-            }
-        }
         let (commands, queue) = mpsc::unbounded_channel();
         let (stay, stays) = watch::channel(());
         let fingerprint = keys.identity_key().fingerprint();
@@ -179,12 +145,20 @@ impl App {
             events,
             counters: self.inner.counters.clone(),
             timeout: self.inner.timeout,
-            connected: self.inner.connected.one_more(),
             attachment,
             stay,
         };
+        // Before the relay has answered: mail that waited may come ahead of its answer.
         tokio::spawn(task.run(queue, arrivals));
-        Ok(Client { inner: Arc::new(Inner { user_id: id, fingerprint, commands, stay: stays }) })
+        let inner = Inner { user_id: id, fingerprint, commands, stay: stays };
+        let client = Client { inner: Arc::new(inner) };
+        let failure = match timeout(self.inner.timeout, attached).await {
+            Ok(Ok(Ok(()))) => return Ok(client),
+            Ok(Ok(Err(error))) => error,
+            Ok(Err(_)) | Err(_) => Error::relay_unavailable(),
+        };
+        client.disconnect().await;
+        Err(failure)
     }
 
     /// Disconnects one user; nothing happens if they are not connected.

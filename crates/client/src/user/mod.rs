@@ -18,7 +18,6 @@ use stvor_protocol::LocalKeys;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::app::ConnectedGuard;
 use crate::events::{Events, SendOptions, Sent, SentStatus};
 use crate::link::{Attachment, Incoming, Link, Request};
 use crate::metrics::Counters;
@@ -55,7 +54,6 @@ pub(crate) struct UserTask {
     pub(crate) events: Arc<dyn Events>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) timeout: Duration,
-    pub(crate) connected: ConnectedGuard,
     pub(crate) attachment: Attachment,
     /// Dropped when the user is gone.
     pub(crate) stay: watch::Sender<()>,
@@ -88,8 +86,7 @@ impl UserTask {
         mut commands: mpsc::UnboundedReceiver<Command>,
         mut arrivals: mpsc::Receiver<Incoming>,
     ) {
-        let Self { id, keys, stores, link, events, counters, timeout, connected, attachment, stay } =
-            self;
+        let Self { id, keys, stores, link, events, counters, timeout, attachment, stay } = self;
         let mut user = User {
             in_flight: InFlight::new(&mut OsRandom::default()),
             random: OsRandom::default(),
@@ -111,7 +108,6 @@ impl UserTask {
         user.farewell(&mut commands, &mut arrivals).await;
         let (done, left) = oneshot::channel();
         user.link.request(Request::Detach { user: user.id.clone(), attachment, done });
-        drop(connected);
         let _best_effort = timeout_at(Instant::now() + FAREWELL, left).await;
         drop(stay);
         if let Some(done) = closed {
@@ -186,16 +182,12 @@ impl User {
             Incoming::Bundle { peer, bundle } => self.bundle(peer, *bundle, step).await,
             Incoming::Unknown { peer } => self.unknown(&peer, step).await,
             Incoming::Taken { id, status } => {
-                if let Some(to) = self.in_flight.taken(id, status)
-                    && status == SentStatus::Sent
-                    && let Some(peer) = self.peers.get_mut(&to)
-                {
-                    peer.unconfirmed += 1;
-                }
+                let to = self.in_flight.taken(id, status);
+                self.landed(to, status == SentStatus::Sent, step);
             }
             Incoming::Refused { id, error } => {
                 let to = self.in_flight.refused(&id, error);
-                self.failed(to);
+                self.failed(to, step);
             }
             Incoming::Connected => self.seal_all_waiting(step),
             Incoming::Trouble(error) => self.events.error(error),
@@ -242,7 +234,7 @@ impl User {
     async fn overdue(&mut self, step: &mut Step) {
         let now = Instant::now();
         let expired = self.in_flight.expire(now, self.link.is_connected());
-        self.failed(expired);
+        self.failed(expired, step);
         self.expire_waits(now, step);
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;

@@ -42,13 +42,18 @@ impl User {
         if let Some(fingerprint) = &peer.blocked {
             return done(Err(Error::identity_changed(&to, fingerprint)));
         }
-        // Not sealed while the relay is away: what then expires would leave a hole in the chain.
-        if peer.is_usable() && peer.sends.is_empty() && self.link.is_connected() {
+        // Not sealed before it can leave: what is sealed and then expires is a hole in the chain.
+        let leaves = peer.is_usable() && peer.has_room() && self.link.is_connected();
+        if leaves && peer.sends.is_empty() {
             return self.seal(&to, &content, deadline, done, step);
         }
         let wait_for_recipient = options.wait_for_recipient;
         peer.sends.push_back(WaitingSend { content, timeout, deadline, wait_for_recipient, done });
-        self.ask_for(to);
+        if peer.is_usable() {
+            self.attention.insert(to);
+        } else {
+            self.ask_for(to);
+        }
     }
 
     /// Waits for a peer's keys.
@@ -58,11 +63,31 @@ impl User {
     }
 
     /// Messages to these peers did not reach the relay, or did so nobody knows when.
-    pub(super) fn failed(&mut self, to: impl IntoIterator<Item = String>) {
+    pub(super) fn failed(&mut self, to: impl IntoIterator<Item = String>, step: &mut Step) {
         for to in to {
             if let Some(peer) = self.peers.get_mut(&to) {
                 peer.failed += 1;
             }
+            self.made_room(&to, step);
+        }
+    }
+
+    /// The relay has a message, and perhaps drops it without a word.
+    pub(super) fn landed(&mut self, to: Option<String>, unconfirmed: bool, step: &mut Step) {
+        let Some(to) = to else { return };
+        if let Some(peer) = self.peers.get_mut(&to) {
+            peer.unconfirmed += u32::from(unconfirmed);
+        }
+        self.made_room(&to, step);
+    }
+
+    /// One message fewer is on its way to a peer: the next may go.
+    fn made_room(&mut self, to: &str, step: &mut Step) {
+        let Some(peer) = self.peers.get_mut(to) else { return };
+        peer.in_flight = peer.in_flight.saturating_sub(1);
+        if !peer.sends.is_empty() && peer.is_usable() && self.link.is_connected() {
+            self.seal_waiting(to, step);
+            self.tidy(to);
         }
     }
 
@@ -110,6 +135,7 @@ impl User {
         if anew.is_some() {
             peer.heard();
         }
+        peer.in_flight += 1;
         peer.working = Some(sealed.record);
         step.change(to);
         let message = Outgoing {
@@ -124,10 +150,11 @@ impl User {
         step.outgoing.push((message, done));
     }
 
-    /// Sends what waited for the peer's keys.
+    /// Sends what waited for the peer's keys, the relay, or room.
     pub(super) fn seal_waiting(&mut self, peer_id: &str, step: &mut Step) {
-        let Some(peer) = self.peers.get_mut(peer_id) else { return };
-        for send in std::mem::take(&mut peer.sends) {
+        while let Some(peer) = self.peers.get_mut(peer_id).filter(|peer| peer.has_room())
+            && let Some(send) = peer.sends.pop_front()
+        {
             self.seal(peer_id, &send.content, send.deadline, send.done, step);
         }
     }

@@ -22,9 +22,11 @@ const MAX_HELD_FOR_PEER: usize = 1024;
 const MAX_HELD: usize = 8192;
 const MAX_HELD_BYTES: usize = 32 << 20;
 
-/// Messages lost on one sending chain before a fresh session is begun: half of what a peer can
-/// skip, which leaves room for those in flight.
-const MAX_LOST: u32 = stvor_protocol::MAX_SKIP / 2;
+/// Messages lost on one sending chain before a fresh session is begun, and messages to one peer
+/// that the relay has not taken yet. Were all of them lost as well, the peer could still skip.
+const MAX_LOST: u32 = 128;
+const WINDOW: u32 = 100;
+const _: () = assert!(MAX_LOST + WINDOW < stvor_protocol::MAX_SKIP);
 
 /// One peer.
 #[derive(Default)]
@@ -47,6 +49,8 @@ pub(super) struct Peer {
     pub(super) held: VecDeque<Held>,
     /// Who waits for the peer to become known.
     pub(super) waiters: Vec<(Instant, oneshot::Sender<bool>)>,
+    /// Messages sealed for the peer that the relay has not taken yet.
+    pub(super) in_flight: u32,
     /// Messages that failed to reach the relay since the peer was last heard.
     pub(super) failed: u32,
     /// Messages since then that the relay has read and may have dropped.
@@ -105,6 +109,11 @@ impl Peer {
         self.blocked.is_none()
             && self.loaded
             && (self.record().is_some() || self.announced.is_some())
+    }
+
+    /// Whether one more message may be on its way to the relay.
+    pub(super) fn has_room(&self) -> bool {
+        self.in_flight < WINDOW
     }
 
     /// Holds a message behind those held already; gives it back if there is no room.

@@ -121,7 +121,10 @@ impl User {
                 self.attention.insert(id); // their keys are asked for again
             }
         }
-        for (_, done) in step.outgoing {
+        for (message, done) in step.outgoing {
+            if let Some(peer) = self.peers.get_mut(&message.to) {
+                peer.in_flight = peer.in_flight.saturating_sub(1);
+            }
             done(Err(error.clone()));
         }
         for done in step.trusted {

@@ -234,11 +234,12 @@ impl User {
         while let Some(envelope) = peer.take_overdue(now, &mut self.held) {
             dropped.push(envelope);
         }
-        let is_usable = peer.is_usable();
+        let (is_usable, connected) = (peer.is_usable(), self.link.is_connected());
         for send in over {
-            let error = match is_usable {
-                true => Error::relay_unavailable(),
-                false => Error::recipient_timeout(id, send.timeout.as_millis()),
+            let error = match (is_usable, connected) {
+                (true, true) => Error::delivery_failed(id),
+                (true, false) => Error::relay_unavailable(),
+                (false, _) => Error::recipient_timeout(id, send.timeout.as_millis()),
             };
             (send.done)(Err(error));
         }

@@ -11,7 +11,7 @@ use stvor_client::{Code, ReplayCache, SendOptions, SentStatus, SessionStore, Sto
 use stvor_protocol::Record;
 
 use crate::people::{Person, open};
-use crate::relays::{FakeRelay, Kind};
+use crate::relays::{FakeRelay, Kind, OurRelay};
 
 /// Fails as often as it is told to.
 struct Flaky {
@@ -157,9 +157,11 @@ async fn sends_that_fail_in_numbers_do_not_end_the_conversation() {
     assert_eq!(bob.next().await.1, "a");
     relay.swallow(300);
     let hasty = SendOptions { timeout: Some(Duration::from_millis(100)), ..SendOptions::default() };
-    let lost: Vec<_> = (0..300).map(|n| alice.send_with("bob", &n.to_string(), hasty)).collect();
-    for send in lost {
-        assert_eq!(send.await.unwrap_err().code, Code::DeliveryFailed);
+    for _ in 0..3 {
+        let lost: Vec<_> = (0..100).map(|_| alice.send_with("bob", "lost", hasty)).collect();
+        for send in lost {
+            assert_eq!(send.await.unwrap_err().code, Code::DeliveryFailed);
+        }
     }
     alice.send("bob", "back").await.unwrap();
     assert_eq!(bob.next().await.1, "back");
@@ -196,4 +198,28 @@ async fn users_announced_before_the_first_of_ours_are_found() {
         bob.send("alice", "found you").await.unwrap();
         assert_eq!(alice.next().await.1, "found you");
     }
+}
+
+#[tokio::test]
+async fn a_mailbox_that_fills_in_the_middle_of_a_burst_loses_nothing_that_was_accepted() {
+    let relay = OurRelay::start(0).await;
+    let alice = Person::join(&open(&relay.url()).await, "alice").await;
+    let (app, stores) = (open(&relay.url()).await, Stores::memory());
+    let bob = Person::join_with(&app, "bob", stores.clone()).await;
+    bob.client.disconnect().await;
+    let burst: Vec<_> = (0..11_000).map(|n| alice.send("bob", &n.to_string())).collect();
+    let mut accepted = Vec::new();
+    for (n, send) in burst.into_iter().enumerate() {
+        if send.await.is_ok() {
+            accepted.push(n.to_string());
+        }
+    }
+    assert_eq!(accepted.len(), 10_000, "the relay's limit for one mailbox");
+    let mut bob = Person::join_with(&app, "bob", stores).await;
+    for expected in accepted {
+        assert_eq!(bob.next().await.1, expected);
+    }
+    alice.send("bob", "after").await.unwrap();
+    assert_eq!(bob.next().await.1, "after");
+    assert!(bob.errors.try_recv().is_err());
 }
