@@ -201,6 +201,36 @@ async fn a_burst_to_an_absent_user_arrives_whole_and_in_order() {
 }
 
 #[tokio::test]
+async fn what_a_slow_reader_does_not_take_waits_and_arrives_whole() {
+    const COUNT: usize = 40; // more than the system buffers
+    let relay = Relay::start(&[]);
+    let mut alice = online(&relay, "alice", true).await;
+    for acknowledges in [true, false] {
+        let mut bob = online(&relay, "bob", acknowledges).await;
+        let numbered = |n: usize| {
+            let mut message = message("bob", &format!("{acknowledges} {n}"));
+            message["payload"] = json!(n.to_string().repeat(400_000));
+            message
+        };
+        for n in 0..COUNT {
+            alice.send(numbered(n)).await;
+            alice.receive_type("ack").await;
+        }
+        for n in 0..COUNT {
+            let frame = match acknowledges {
+                true => bob.receive_type("deliver").await["message"].take(),
+                false => bob.receive_type("message").await,
+            };
+            assert!(frame == numbered(n), "message {n} as it was sent");
+        }
+        if acknowledges {
+            received(&mut bob, &(1..=COUNT as u64).collect::<Vec<_>>()).await;
+        }
+        bob.close().await;
+    }
+}
+
+#[tokio::test]
 async fn clients_of_ours_hear_of_users_before_they_have_any() {
     let relay = Relay::start(&[]);
     let mut ours = Client::open(relay.port, TOKEN, true).await;

@@ -129,7 +129,7 @@ struct Connection<'a> {
 
 impl Connection<'_> {
     async fn run(&mut self, first_bytes: Bytes) -> io::Result<()> {
-        self.take_in(&mut first_bytes.to_vec());
+        self.take_in(&first_bytes);
         loop {
             let wrote = self.out.flush(self.hub, self.connected.key)?;
             if matches!(wrote, Wrote::Close | Wrote::Doomed) {
@@ -139,8 +139,8 @@ impl Connection<'_> {
             tokio::select! {
                 biased;
                 read = read(&mut self.reader), if !self.closing => {
-                    let (len, mut buffer) = read?;
-                    self.take_in(&mut buffer[..len]);
+                    let (len, buffer) = read?;
+                    self.take_in(&buffer[..len]);
                     READ_BUFFER.set(buffer);
                     if len == 0 {
                         return Ok(());
@@ -154,16 +154,19 @@ impl Connection<'_> {
     }
 
     /// Handles bytes from the peer.
-    fn take_in(&mut self, bytes: &mut [u8]) {
+    fn take_in(&mut self, bytes: &[u8]) {
         let (hub, key) = (self.hub, self.connected.key);
         let mut close = None;
         let result = self.decoder.feed(bytes, |incoming| match incoming {
             _ if close.is_some() => {}
-            Incoming::Text(text) => hub.frame(key, text),
-            Incoming::Binary(bytes) => hub.frame(key, std::str::from_utf8(bytes).unwrap_or("")),
-            Incoming::Ping(bytes) => hub.send(key, Frame::Pong(Bytes::copy_from_slice(bytes))),
-            Incoming::Pong => {}
-            Incoming::Close(code) => close = Some(Frame::Close(code, "")),
+            Incoming::Text(text) => hub.frame(key, &text),
+            Incoming::Binary(bytes) => hub.frame(key, std::str::from_utf8(&bytes).unwrap_or("")),
+            // Copied: a piece of the reader's buffer would keep all of it.
+            Incoming::Ping(bytes) => hub.send(key, Frame::Pong(Bytes::copy_from_slice(&bytes))),
+            Incoming::Pong(_) | Incoming::Frame(_) => {}
+            Incoming::Close(frame) => {
+                close = Some(Frame::Close(frame.map(|frame| frame.code.into()), ""));
+            }
         });
         hub.alive(key);
         if let Err(error) = result {

@@ -1,31 +1,36 @@
-//! Reading WebSocket frames as a server: RFC 6455, section 5, without extensions.
+//! Reading WebSocket frames as a server: tungstenite's reading, without a connection of its own.
 //!
-//! Sans-IO. Bytes go in as they arrive, whole messages come out. Nothing is kept between reads
-//! unless a frame is incomplete, so an idle connection holds no buffer.
+//! Sans-IO. Bytes go in as they arrive, whole messages come out. tungstenite keeps its buffer at
+//! the size of the largest message it ever read, for as long as the connection lasts. So it is
+//! given whole frames only, and shared by all connections of a thread: an idle connection holds
+//! nothing. A fragmented message has a reader to itself until it is whole.
 
-use super::mask::unmask;
+use std::cell::Cell;
+use std::io::{self, Cursor, Read, Write};
 
-/// What arrived, borrowed from the read buffer.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Incoming<'a> {
-    /// A whole text message.
-    Text(&'a str),
-    /// A whole binary message.
-    Binary(&'a [u8]),
-    /// To be answered by a pong with the same bytes.
-    Ping(&'a [u8]),
-    /// An answer to our ping.
-    Pong,
-    /// The peer closes; with its status code, if it gave one.
-    Close(Option<u16>),
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
+
+pub(crate) use tokio_tungstenite::tungstenite::Message as Incoming;
+
+/// Bytes that a reader takes at a time. It clears as many before each.
+const READ_BYTES: usize = 4 << 10;
+
+/// The reader that a thread's connections share, unless it has grown beyond what is kept.
+const KEPT_BYTES: usize = 256 << 10;
+
+thread_local! {
+    static SHARED: Cell<Option<Box<WebSocketContext>>> = const { Cell::new(None) };
 }
 
 /// Why the peer's bytes cannot be read on. The connection is to be closed with [`code`](Self::code).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DecodeError {
     /// A rule of RFC 6455 is broken.
     #[error("not a WebSocket frame: {0}")]
-    Protocol(&'static str),
+    Protocol(String),
     /// A text message is not UTF-8.
     #[error("text that is not UTF-8")]
     NotUtf8,
@@ -36,7 +41,7 @@ pub(crate) enum DecodeError {
 
 impl DecodeError {
     /// The close code of RFC 6455, section 7.4.1.
-    pub(crate) fn code(self) -> u16 {
+    pub(crate) fn code(&self) -> u16 {
         match self {
             Self::Protocol(_) => 1002,
             Self::NotUtf8 => 1007,
@@ -45,12 +50,15 @@ impl DecodeError {
     }
 }
 
-const CONTINUATION: u8 = 0;
-const TEXT: u8 = 1;
-const BINARY: u8 = 2;
-const CLOSE: u8 = 8;
-const PING: u8 = 9;
-const PONG: u8 = 10;
+impl From<Error> for DecodeError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Capacity(CapacityError::MessageTooLong { .. }) => Self::TooLarge,
+            Error::Utf8(_) => Self::NotUtf8,
+            other => Self::Protocol(other.to_string()),
+        }
+    }
+}
 
 /// The state between two reads.
 #[derive(Debug)]
@@ -58,41 +66,51 @@ pub(crate) struct Decoder {
     max_message: usize,
     /// The beginning of a frame whose rest has not arrived.
     partial: Vec<u8>,
-    /// The fragments of a message so far, and its opcode.
-    fragments: Option<(u8, Vec<u8>)>,
+    /// What the frames were that have gone on.
+    seen: Seen,
+    /// The reader that holds the fragments of a message so far.
+    own: Option<Box<WebSocketContext>>,
+}
+
+/// Which frames have gone by.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    /// Bytes of the fragments of a message whose end has not come.
+    fragments: Option<usize>,
+    /// The largest frame since the reader of these fragments was made.
+    largest: usize,
 }
 
 impl Decoder {
     /// Messages longer than `max_message` bytes are refused before they are read.
     pub(crate) fn new(max_message: usize) -> Self {
-        Self { max_message, partial: Vec::new(), fragments: None }
+        Self { max_message, partial: Vec::new(), seen: Seen::default(), own: None }
     }
 
     /// Bytes kept until the rest of a frame or message arrives.
     pub(crate) fn buffered(&self) -> usize {
-        self.partial.len() + self.fragments.as_ref().map_or(0, |(_, bytes)| bytes.len())
+        let own = self.seen.fragments.map(|bytes| READ_BYTES + self.seen.largest + bytes);
+        self.partial.len() + own.unwrap_or(0)
     }
 
     /// Takes bytes as they came from the socket and calls `on` for each whole message.
-    ///
-    /// `bytes` is unmasked in place.
     ///
     /// # Errors
     ///
     /// Any [`DecodeError`]; messages before it have been handed out.
     pub(crate) fn feed(
         &mut self,
-        bytes: &mut [u8],
-        mut on: impl FnMut(Incoming<'_>),
+        bytes: &[u8],
+        on: impl FnMut(Incoming),
     ) -> Result<(), DecodeError> {
         if self.partial.is_empty() {
-            let used = self.frames(bytes, &mut on)?;
+            let used = self.frames(bytes, on)?;
             self.partial.extend_from_slice(&bytes[used..]);
             return Ok(());
         }
         let mut partial = std::mem::take(&mut self.partial);
         partial.extend_from_slice(bytes);
-        let used = self.frames(&mut partial, &mut on)?;
+        let used = self.frames(&partial, on)?;
         if used < partial.len() {
             partial.drain(..used);
             self.partial = partial;
@@ -100,147 +118,116 @@ impl Decoder {
         Ok(())
     }
 
-    /// Handles the whole frames at the beginning of `bytes`; returns how many bytes they took.
-    fn frames(
-        &mut self,
-        bytes: &mut [u8],
-        on: &mut impl FnMut(Incoming<'_>),
-    ) -> Result<usize, DecodeError> {
-        let mut used = 0;
-        while let Some(header) = Header::parse(&bytes[used..])? {
-            if !header.is_control() && header.payload + self.fragment_len() > self.max_message {
-                return Err(DecodeError::TooLarge);
-            }
-            let start = used + header.len;
-            let Some(payload) = bytes.get_mut(start..start + header.payload) else { break };
-            unmask(payload, header.mask);
-            self.frame(&header, payload, on)?;
-            used = start + header.payload;
+    /// Reads the whole frames at the beginning of `bytes`; returns how many bytes they took.
+    fn frames(&mut self, bytes: &[u8], on: impl FnMut(Incoming)) -> Result<usize, DecodeError> {
+        let before = self.seen.fragments;
+        let (used, over) = self.whole(bytes);
+        if used > 0 {
+            let fragmented = before.or(self.seen.fragments).is_some();
+            self.read(&bytes[..used], fragmented, on)?;
         }
-        Ok(used)
+        if over { Err(DecodeError::TooLarge) } else { Ok(used) }
     }
 
-    fn fragment_len(&self) -> usize {
-        self.fragments.as_ref().map_or(0, |(_, bytes)| bytes.len())
-    }
-
-    fn frame(
+    /// Reads whole frames with the thread's reader, unless fragments of a message are among them.
+    fn read(
         &mut self,
-        header: &Header,
-        payload: &[u8],
-        on: &mut impl FnMut(Incoming<'_>),
+        bytes: &[u8],
+        fragmented: bool,
+        mut on: impl FnMut(Incoming),
     ) -> Result<(), DecodeError> {
-        match header.opcode {
-            TEXT | BINARY if self.fragments.is_some() => {
-                Err(DecodeError::Protocol("a new message inside a fragmented one"))
-            }
-            TEXT | BINARY if header.fin => deliver(header.opcode, payload, on),
-            TEXT | BINARY => {
-                self.fragments = Some((header.opcode, payload.to_vec()));
-                Ok(())
-            }
-            CONTINUATION => {
-                let (opcode, mut message) =
-                    self.fragments.take().ok_or(DecodeError::Protocol("nothing to continue"))?;
-                message.extend_from_slice(payload);
-                if header.fin {
-                    return deliver(opcode, &message, on);
-                }
-                self.fragments = Some((opcode, message));
-                Ok(())
-            }
-            CLOSE => close(payload, on),
-            PING => {
-                on(Incoming::Ping(payload));
-                Ok(())
-            }
-            _ => {
-                on(Incoming::Pong);
-                Ok(())
-            }
-        }
-    }
-}
-
-fn deliver(
-    opcode: u8,
-    payload: &[u8],
-    on: &mut impl FnMut(Incoming<'_>),
-) -> Result<(), DecodeError> {
-    on(match opcode {
-        TEXT => Incoming::Text(std::str::from_utf8(payload).map_err(|_| DecodeError::NotUtf8)?),
-        _ => Incoming::Binary(payload),
-    });
-    Ok(())
-}
-
-fn close(payload: &[u8], on: &mut impl FnMut(Incoming<'_>)) -> Result<(), DecodeError> {
-    let code = match payload {
-        [] => None,
-        [high, low, reason @ ..] => {
-            std::str::from_utf8(reason).map_err(|_| DecodeError::NotUtf8)?;
-            Some(u16::from_be_bytes([*high, *low]))
-        }
-        _ => return Err(DecodeError::Protocol("half a close code")),
-    };
-    // 1004 to 1006 and 1015 are for use inside an implementation only.
-    if code.is_some_and(|c| !matches!(c, 1000..=1003 | 1007..=1014 | 3000..=4999)) {
-        return Err(DecodeError::Protocol("a close code that may not be sent"));
-    }
-    on(Incoming::Close(code));
-    Ok(())
-}
-
-/// A frame's header, RFC 6455, section 5.2.
-struct Header {
-    fin: bool,
-    opcode: u8,
-    /// Bytes of the header itself.
-    len: usize,
-    /// Bytes that follow it.
-    payload: usize,
-    mask: [u8; 4],
-}
-
-impl Header {
-    /// `None` when more bytes are needed.
-    fn parse(bytes: &[u8]) -> Result<Option<Self>, DecodeError> {
-        let [first, second, rest @ ..] = bytes else { return Ok(None) };
-        let (fin, opcode) = (first & 0x80 != 0, first & 0x0f);
-        if first & 0x70 != 0 {
-            return Err(DecodeError::Protocol("reserved bits are set"));
-        }
-        if !matches!(opcode, CONTINUATION..=BINARY | CLOSE..=PONG) {
-            return Err(DecodeError::Protocol("reserved opcode"));
-        }
-        if second & 0x80 == 0 {
-            return Err(DecodeError::Protocol("a client's frame without a mask"));
-        }
-        if opcode >= CLOSE && (!fin || second & 0x7f > 125) {
-            return Err(DecodeError::Protocol("a control frame in pieces or over 125 bytes"));
-        }
-        let (payload, extended) = match second & 0x7f {
-            126 => match rest {
-                [a, b, ..] => (u64::from(u16::from_be_bytes([*a, *b])), 2),
-                _ => return Ok(None),
-            },
-            127 => match rest {
-                [a, b, c, d, e, f, g, h, ..] => {
-                    (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), 8)
-                }
-                _ => return Ok(None),
-            },
-            short => (u64::from(short), 0),
+        let mut reader = match self.own.take() {
+            Some(own) => own,
+            None if fragmented => reader(),
+            None => SHARED.take().unwrap_or_else(reader),
         };
-        let Some(&[a, b, c, d]) = rest.get(extended..extended + 4) else { return Ok(None) };
-        // What does not fit half the address space is over any limit.
-        let payload = usize::try_from(payload).ok().filter(|n| *n <= usize::MAX / 4);
-        let payload = payload.ok_or(DecodeError::TooLarge)?;
-        Ok(Some(Self { fin, opcode, len: 2 + extended + 4, payload, mask: [a, b, c, d] }))
+        let limit = Some(self.max_message);
+        reader.set_config(|it| (it.max_frame_size, it.max_message_size) = (limit, limit));
+        let mut source = Source(bytes);
+        loop {
+            match reader.read(&mut source) {
+                Ok(close @ Incoming::Close(_)) => {
+                    on(close);
+                    return Ok(()); // whatever follows is not read
+                }
+                Ok(message) => on(message),
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if self.seen.fragments.is_some() {
+            self.own = Some(reader);
+            return Ok(());
+        }
+        if !fragmented && self.seen.largest <= KEPT_BYTES {
+            SHARED.set(Some(reader));
+        }
+        self.seen.largest = 0;
+        Ok(())
     }
 
-    fn is_control(&self) -> bool {
-        self.opcode >= CLOSE
+    /// How many bytes at the beginning are whole frames, and whether a frame follows that makes a
+    /// message larger than allowed. What is no frame counts as whole: reading it tells why.
+    fn whole(&mut self, bytes: &[u8]) -> (usize, bool) {
+        let mut used = 0;
+        loop {
+            let mut rest = Cursor::new(&bytes[used..]);
+            let (header, len) = match FrameHeader::parse(&mut rest) {
+                Ok(Some(parsed)) => parsed,
+                Ok(None) => return (used, false),
+                Err(_) => return (bytes.len(), false),
+            };
+            let before = match header.opcode {
+                OpCode::Data(Data::Continue) => self.seen.fragments.unwrap_or(0),
+                _ => 0,
+            };
+            let fits = |len: &usize| *len <= self.max_message.saturating_sub(before);
+            let Some(len) = usize::try_from(len).ok().filter(fits) else { return (used, true) };
+            let start = used + usize::try_from(rest.position()).unwrap_or(0);
+            if bytes.len() - start < len {
+                return (used, false);
+            }
+            used = start + len;
+            self.seen.frame(&header, before + len);
+        }
+    }
+}
+
+impl Seen {
+    /// A frame of a message that is `len` bytes with it.
+    fn frame(&mut self, header: &FrameHeader, len: usize) {
+        self.largest = self.largest.max(len);
+        if let OpCode::Data(_) = header.opcode {
+            self.fragments = (!header.is_final).then_some(len);
+        }
+    }
+}
+
+fn reader() -> Box<WebSocketContext> {
+    let config = WebSocketConfig::default().read_buffer_size(READ_BYTES).write_buffer_size(0);
+    Box::new(WebSocketContext::new(Role::Server, Some(config)))
+}
+
+/// What a reader reads from. What it would write is dropped: it answers pings and closes ahead of
+/// everything that is queued, and ours are answered in their turn.
+struct Source<'a>(&'a [u8]);
+
+impl Read for Source<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0.is_empty() {
+            true => Err(io::ErrorKind::WouldBlock.into()),
+            false => self.0.read(buffer),
+        }
+    }
+}
+
+impl Write for Source<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -1,6 +1,10 @@
-//! Writing WebSocket frames as a server: unmasked, unfragmented.
+//! Writing WebSocket frames as a server: unmasked, unfragmented, with headers by tungstenite.
+
+use std::io::Write;
 
 use bytes::Bytes;
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 /// A frame on its way out. Text is shared, never copied before it is laid out for the socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +39,41 @@ impl Frame {
 
     /// Bytes that [`encode`](Self::encode) appends.
     pub(crate) fn encoded_len(&self) -> usize {
-        let content = match self {
+        let (header, content) = (self.header(), self.content_len());
+        header.len(content as u64) + content
+    }
+
+    /// Appends the frame as it goes onto the socket.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        // Writing into memory cannot fail.
+        let _ = self.header().format(self.content_len() as u64, out);
+        match self {
+            Self::Text(bytes) | Self::Pong(bytes) => out.extend_from_slice(bytes),
+            Self::Deliver { delivery, message } => {
+                let _ = write!(out, "{DELIVER}{delivery}{MESSAGE}");
+                out.extend_from_slice(message);
+                out.push(b'}');
+            }
+            Self::Ping | Self::Close(None, _) => {}
+            Self::Close(Some(code), reason) => {
+                out.extend_from_slice(&code.to_be_bytes());
+                out.extend_from_slice(reason.as_bytes());
+            }
+        }
+    }
+
+    fn header(&self) -> FrameHeader {
+        let opcode = match self {
+            Self::Text(_) | Self::Deliver { .. } => OpCode::Data(Data::Text),
+            Self::Ping => OpCode::Control(Control::Ping),
+            Self::Pong(_) => OpCode::Control(Control::Pong),
+            Self::Close(..) => OpCode::Control(Control::Close),
+        };
+        FrameHeader { opcode, ..FrameHeader::default() }
+    }
+
+    fn content_len(&self) -> usize {
+        match self {
             Self::Text(bytes) | Self::Pong(bytes) => bytes.len(),
             Self::Deliver { delivery, message } => {
                 let digits = delivery.checked_ilog10().unwrap_or(0) as usize + 1;
@@ -43,53 +81,9 @@ impl Frame {
             }
             Self::Ping | Self::Close(None, _) => 0,
             Self::Close(Some(_), reason) => 2 + reason.len(),
-        };
-        content
-            + if content < 126 {
-                2
-            } else if content <= 0xffff {
-                4
-            } else {
-                10
-            }
-    }
-
-    /// Appends the frame as it goes onto the socket.
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::Text(text) => frame(out, 0x81, &[text]),
-            Self::Deliver { delivery, message } => {
-                let head = format!("{DELIVER}{delivery}{MESSAGE}");
-                frame(out, 0x81, &[head.as_bytes(), message, b"}"]);
-            }
-            Self::Ping => frame(out, 0x89, &[]),
-            Self::Pong(bytes) => frame(out, 0x8a, &[bytes]),
-            Self::Close(None, _) => frame(out, 0x88, &[]),
-            Self::Close(Some(code), reason) => {
-                frame(out, 0x88, &[&code.to_be_bytes(), reason.as_bytes()]);
-            }
         }
     }
 }
 
 const DELIVER: &str = r#"{"type":"deliver","delivery":"#;
 const MESSAGE: &str = r#","message":"#;
-
-fn frame(out: &mut Vec<u8>, first: u8, parts: &[&[u8]]) {
-    let len: usize = parts.iter().map(|part| part.len()).sum();
-    out.push(first);
-    match (u8::try_from(len), u16::try_from(len)) {
-        (Ok(short @ 0..=125), _) => out.push(short),
-        (_, Ok(medium)) => {
-            out.push(126);
-            out.extend_from_slice(&medium.to_be_bytes());
-        }
-        _ => {
-            out.push(127);
-            out.extend_from_slice(&(len as u64).to_be_bytes());
-        }
-    }
-    for part in parts {
-        out.extend_from_slice(part);
-    }
-}

@@ -1,10 +1,8 @@
 //! The opening handshake: RFC 6455, section 4.2. SHA-1 is part of it and protects nothing.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use hyper::header::{CONNECTION, HeaderMap, HeaderName, UPGRADE};
 use hyper::{Method, Request};
-use sha1::{Digest, Sha1};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// What a request wants of the WebSocket side of the port.
 pub(crate) enum Upgrade {
@@ -29,16 +27,9 @@ pub(crate) fn upgrade<B>(request: &Request<B>) -> Upgrade {
         return Upgrade::Bad("Sec-WebSocket-Version must be 13");
     }
     match headers.get("sec-websocket-key") {
-        Some(key) if key.len() == 24 => Upgrade::Yes(accept(key.as_bytes())),
+        Some(key) if key.len() == 24 => Upgrade::Yes(derive_accept_key(key.as_bytes())),
         _ => Upgrade::Bad("Sec-WebSocket-Key must be 16 bytes in base64"),
     }
-}
-
-fn accept(key: &[u8]) -> String {
-    let mut hash = Sha1::new();
-    hash.update(key);
-    hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-    STANDARD.encode(hash.finalize())
 }
 
 fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
@@ -48,14 +39,4 @@ fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .any(|part| part.trim().eq_ignore_ascii_case(token))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_accept_value_is_the_one_of_the_rfcs_example() {
-        assert_eq!(accept(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    }
 }

@@ -4,7 +4,6 @@ mod connection;
 mod decode;
 mod encode;
 mod handshake;
-mod mask;
 
 pub(crate) use connection::{Opening, linger, serve};
 pub(crate) use encode::Frame;
