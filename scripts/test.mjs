@@ -7,7 +7,7 @@ import { Failed, hostTriple, program, root, run, script } from './cargo.mjs';
 import { setup } from './setup.mjs';
 
 /** For each file: a connection that a test leaves open would hold its process for ever. */
-const fileTimeoutMs = 300_000;
+const fileTimeoutMs = 600_000;
 
 await script(() => {
   setup();

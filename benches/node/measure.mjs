@@ -13,7 +13,7 @@ export async function race(contestants, { rounds = 31 } = {}) {
   const lanes = [];
   for (const { name, run } of contestants) lanes.push({ name, run, n: await batchSize(run), times: [] });
   for (let round = 0; round < rounds; round++) {
-    const order = round % 2 === 0 ? lanes : lanes.toReversed();
+    const order = round % 2 === 0 ? lanes : [...lanes].reverse();
     for (const lane of order) lane.times.push(await timed(lane.run, lane.n));
   }
   return new Map(lanes.map(({ name, times }) => [name, summary(times)]));
@@ -21,7 +21,7 @@ export async function race(contestants, { rounds = 31 } = {}) {
 
 /** The quartiles of `values`. */
 export function summary(values) {
-  const sorted = values.toSorted((a, b) => a - b);
+  const sorted = [...values].sort((a, b) => a - b);
   const at = (q) => sorted[Math.round((sorted.length - 1) * q)];
   return { median: at(0.5), q1: at(0.25), q3: at(0.75) };
 }
