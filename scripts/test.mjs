@@ -46,7 +46,7 @@ function javascript() {
   const directory = join(root, '__test__');
   const files = readdirSync(directory).filter((name) => name.endsWith('.test.mjs'));
   const timeout = Number.parseInt(process.versions.node) >= 20 ? [`--test-timeout=${fileTimeoutMs}`] : [];
-  run(process.execPath, ['--test', ...timeout, ...files.map((name) => join(directory, name))]);
+  run(process.execPath, ['--test', '--test-reporter=spec', ...timeout, ...files.map((name) => join(directory, name))]);
 }
 
 function hasNextest() {
