@@ -5,7 +5,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import { root } from './cargo.mjs';
 
-const shared = ['platform.js', ...readdirSync(join(root, 'lib')).map((name) => `lib/${name}`)];
+const shared = ['platform.js', 'ratchet.js', ...readdirSync(join(root, 'lib')).map((name) => `lib/${name}`)];
 const isShared = (path) => shared.includes(path);
 
 /** The files to pack instead of the checkout's: path -> text, or null for a file that is left out. */
@@ -14,10 +14,16 @@ export function bundle(paths) {
   return {
     ...Object.fromEntries(shared.map((path) => [path, null])),
     ...Object.fromEntries(entries.map((path) => [path, entry(path)])),
-    // The launcher and the build script ask for it by its name.
-    'platform.js': "'use strict';\nmodule.exports = require('./bundle.js')('platform.js');\n",
+    'platform.js': front('platform.js'),
+    'ratchet.js': front('ratchet.js'),
     'bundle.js': bundled(),
   };
+}
+
+/** What stays of a bundled module that is asked for by its name. `import` finds the names only where they are written out. */
+function front(path) {
+  const [, names] = /^module\.exports = \{([^}]*)\};$/m.exec(readFileSync(join(root, path), 'utf8'));
+  return `'use strict';\nconst {${names}} = require('./bundle.js')('${path}');\nmodule.exports = {${names}};\n`;
 }
 
 const entry = (path) => rewritten(path).replace(/^'use strict';\n/, "$&const bundled = require('./bundle.js');\n");

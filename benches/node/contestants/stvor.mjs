@@ -1,12 +1,11 @@
-// @stvor/sdk/ratchet, as a user calls it.
+// @stvor/sdk, as a user calls it: `/ratchet`, and CryptoSessionManager for the set-up.
+import { CryptoSessionManager } from '@stvor/sdk';
 import * as ratchet from '@stvor/sdk/ratchet';
 
 export const name = 'stvor';
 
 function party() {
-  const identity = ratchet.generateKeyPair();
-  const prekey = ratchet.generateKeyPair();
-  return { identity, prekey, signature: ratchet.ecSign(prekey.publicKey, identity) };
+  return { identity: ratchet.generateKeyPair(), prekey: ratchet.generateKeyPair() };
 }
 
 function establish(our, their) {
@@ -58,18 +57,23 @@ export function pingPong(text) {
   };
 }
 
-/** From keys and published bundles to the first message read. In wire 3 both sides check the other's bundle. */
-export function setUp(text) {
-  const [alice, bob] = [party(), party()];
-  const verified = (their) => {
-    if (!ratchet.ecVerify(their.prekey.publicKey, their.signature, their.identity.publicKey)) throw new Error('bundle refused');
-    return their;
-  };
-  return (n) => {
+/**
+ * From keys and published bundles to the first message read, by the class that holds a user's keys as
+ * libsignal's stores do. In wire 3 both sides verify the other's bundle. Every set-up is with a new peer.
+ */
+export async function setUp(bytes) {
+  const text = bytes.toString();
+  const [alice, bob] = [new CryptoSessionManager('alice'), new CryptoSessionManager('bob')];
+  await Promise.all([alice.initialize(), bob.initialize()]);
+  const bundles = { alice: alice.getPublicKeys(), bob: bob.getPublicKeys() };
+  let peer = 0;
+  return async (n) => {
     for (let i = 0; i < n; i++) {
-      const ours = establish(alice, verified(bob));
-      const { ciphertext, header } = ratchet.encryptMessage(ours, text);
-      ratchet.decryptMessage(establish(bob, verified(alice)), ciphertext, header);
+      const name = `peer ${(peer += 1)}`;
+      await alice.establishSession(name, bundles.bob);
+      const { ciphertext, header } = alice.encryptForPeer(name, text);
+      await bob.establishSession(name, bundles.alice);
+      bob.decryptFromPeer(name, ciphertext, header);
     }
   };
 }
