@@ -57,11 +57,20 @@ describe('the packages', () => {
   });
 
   test('ask for the Rust that their dependencies need', () => {
-    const metadata = JSON.parse(output('cargo', ['metadata', '--format-version', '1', '--locked']));
+    const metadata = cargoMetadata();
     const ours = metadata.packages.find(({ name }) => name === 'stvor-sdk').rust_version;
     const newer = (version) => ours.localeCompare(version, undefined, { numeric: true }) < 0;
     const unmet = metadata.packages.filter(({ rust_version: version }) => version && newer(version));
     assert.deepEqual(unmet.map(({ name, rust_version: version }) => `${name} ${version}`), []);
+  });
+
+  test('have a reason for every direct dependency, in docs/DEPENDENCIES.md', () => {
+    const { packages, workspace_members: members } = cargoMetadata();
+    const crates = packages.filter(({ id }) => members.includes(id)).flatMap(({ dependencies }) => dependencies);
+    const { devDependencies } = readJson(root, 'package.json');
+    const names = [...crates.filter(({ path }) => !path).map(({ name }) => name), ...Object.keys(devDependencies)];
+    const reasons = readFileSync(join(root, 'docs', 'DEPENDENCIES.md'), 'utf8');
+    assert.deepEqual(names.filter((name) => !reasons.includes(`\`${name}\``)), []);
   });
 
   test('are described in npm/ for every platform', () => {
@@ -218,6 +227,10 @@ describe('where no prebuilt package fits', () => {
     assert.match(version, /^stvor \d+\.\d+\.\d+\n$/);
   });
 });
+
+function cargoMetadata() {
+  return JSON.parse(output('cargo', ['metadata', '--format-version', '1', '--locked']));
+}
 
 async function startRelay() {
   const child = npx(project, ['@stvor/sdk', 'mock-relay', '--port', '0', '--output', 'json']);
