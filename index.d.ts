@@ -238,7 +238,7 @@ export class StvorFacadeClient {
   onError(handler: (error: StvorError) => unknown): Unsubscribe;
 
   /**
-   * Whether `userId` becomes known to the relay within `timeout` milliseconds (default 10,000).
+   * Whether `userId`, another user than this one, becomes known to the relay within `timeout` milliseconds (default 10,000).
    *
    * @throws {StvorError} `CLIENT_NOT_READY`, `INVALID_ARGUMENT`.
    */
@@ -274,7 +274,7 @@ export class StvorApp {
   /** Disconnects one user or, without `userId`, everybody and the app. Repeated calls do nothing. */
   disconnect(userId?: UserId): Promise<void>;
 
-  /** Whether somebody is connected. */
+  /** Whether somebody is connected and the relay is there: false while a lost connection is being restored. */
   isReady(): boolean;
 
   /**

@@ -5,8 +5,10 @@
  */
 
 /** A Node.js `Buffer`; without Node.js's type declarations, the `Uint8Array` that every Buffer is. */
-export type Bytes = typeof globalThis extends { Buffer: { prototype: infer B extends Uint8Array } }
-  ? B
+export type Bytes = typeof globalThis extends { Buffer: { from(data: string): infer B } }
+  ? B extends Uint8Array
+    ? B
+    : Uint8Array
   : Uint8Array;
 
 /** A P-256 key pair. */

@@ -253,3 +253,18 @@ test('an app without clients that nobody holds any more closes its connection', 
   await gone;
   clearInterval(timer);
 });
+
+test('a connect right after app.disconnect(userId) gives a client that works', async (t) => {
+  const { app } = await users(t, await mockRelay(t), 'alice', 'bob');
+  const leaving = app.disconnect('alice');
+  const alice = await app.connect('alice');
+  const inbox = messagesOf(await app.connect('bob'));
+  await alice.send('bob', 'still here');
+  assert.equal((await inbox.next()).content, 'still here');
+  await leaving;
+});
+
+test('nobody waits for themselves', async (t) => {
+  const { alice } = await users(t, await mockRelay(t), 'alice');
+  await assert.rejects(alice.waitForUser('alice', 10), { code: 'INVALID_ARGUMENT' });
+});

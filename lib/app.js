@@ -47,8 +47,11 @@ class StvorApp {
   async disconnect(userId) {
     if (userId === undefined) return (this.#closing ??= this.#close());
     check.userId('userId', userId);
-    const client = await this.#users.get(userId)?.client.catch(() => undefined);
-    await client?.disconnect();
+    const user = this.#users.get(userId);
+    if (user === undefined) return;
+    // Noted at once: a connect() right after this one waits and gets a new client.
+    user.leaving ??= user.client.then((client) => client.disconnect(), () => {});
+    await user.leaving;
   }
 
   async #close() {

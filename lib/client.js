@@ -1,7 +1,7 @@
 'use strict';
 
 const check = require('./arguments.js');
-const { clientNotReady, fromNative } = require('./errors.js');
+const { clientNotReady, fromNative, invalidArgument } = require('./errors.js');
 const { disposable } = require('./disposable.js');
 
 /** Only this package makes clients: the constructor takes nothing else. */
@@ -54,6 +54,7 @@ class StvorFacadeClient {
   async waitForUser(userId, timeout) {
     try {
       check.userId('userId', userId);
+      if (userId === this.#userId) throw invalidArgument('userId', 'another user than the one who waits', userId);
       const timeoutMs = check.milliseconds('timeout', timeout, check.DEFAULT_TIMEOUT_MS);
       this.#assertConnected();
       return await this.#native.waitForUser(userId, timeoutMs);

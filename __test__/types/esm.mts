@@ -91,3 +91,9 @@ session.rootKey;
 session.sendCount = 1;
 
 export { same, another, alone, status, known, metrics, ready, opened, valid, bytes, counts, print, port };
+
+// The bytes of this package are Buffers where Node.js's types are known, never `any`.
+type IsAny<T> = 0 extends 1 & T ? true : false;
+const bytesAreTyped: IsAny<KeyPair['publicKey']> = false;
+const contentIsTyped: IsAny<DecryptedMessage['content']> = false;
+void [bytesAreTyped, contentIsTyped];

@@ -70,10 +70,10 @@ impl App {
         Ok(Self { inner: Arc::new(AppInner { timeout, counters, attachments: 0.into(), open }) })
     }
 
-    /// Whether a user is connected.
+    /// Whether a user is connected, and the relay is there.
     pub fn is_ready(&self) -> bool {
         let state = self.open_state();
-        state.as_ref().is_some_and(|open| !open.connected().is_empty())
+        state.as_ref().is_some_and(|open| open.link.is_connected() && !open.connected().is_empty())
     }
 
     fn open_state(&self) -> MutexGuard<'_, Option<Open>> {

@@ -108,6 +108,7 @@ impl HttpLink {
                     }
                 }
             }
+            Request::Wake => {}         // each send tries for itself
             Request::Committed(_) => {} // a fetched inbox is empty: there is nothing to keep
         }
     }

@@ -91,6 +91,8 @@ pub(crate) enum Request {
     Unwatch { user: Arc<str>, peer: String },
     /// Hand these to the relay, in order.
     Send(Vec<Outgoing>),
+    /// Somebody waits for the connection: try it soon.
+    Wake,
     /// These are committed: the relay may forget them.
     Committed(Vec<Delivery>),
 }

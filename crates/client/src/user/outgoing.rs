@@ -54,6 +54,9 @@ impl User {
         } else {
             self.ask_for(to);
         }
+        if !self.link.is_connected() {
+            self.link.request(Request::Wake);
+        }
     }
 
     /// Waits for a peer's keys.

@@ -42,6 +42,7 @@ struct State {
     /// So many messages are read and forgotten, unacknowledged.
     swallow: usize,
     refuse: bool,
+    refused: usize,
 }
 
 impl FakeRelay {
@@ -57,6 +58,7 @@ impl FakeRelay {
             seen: Vec::new(),
             swallow: 0,
             refuse: false,
+            refused: 0,
         };
         let state = Arc::new(Mutex::new(state));
         let (kick, kicked) = watch::channel(0);
@@ -77,6 +79,11 @@ impl FakeRelay {
     /// Whether new connections are closed at once.
     pub(crate) fn refuse(&self, refuse: bool) {
         self.state.lock().unwrap().refuse = refuse;
+    }
+
+    /// How many connections were closed at once.
+    pub(crate) fn refused(&self) -> usize {
+        self.state.lock().unwrap().refused
     }
 
     /// The keys that a user announced last.
@@ -103,8 +110,12 @@ fn url(address: SocketAddr) -> String {
 
 async fn accept(listener: TcpListener, state: Arc<Mutex<State>>, kicked: watch::Receiver<u64>) {
     while let Ok((stream, _)) = listener.accept().await {
-        if state.lock().unwrap().refuse {
-            continue;
+        {
+            let mut state = state.lock().unwrap();
+            if state.refuse {
+                state.refused += 1;
+                continue;
+            }
         }
         tokio::spawn(serve(stream, state.clone(), kicked.clone()));
     }

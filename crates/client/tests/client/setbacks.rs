@@ -223,3 +223,23 @@ async fn a_mailbox_that_fills_in_the_middle_of_a_burst_loses_nothing_that_was_ac
     assert_eq!(bob.next().await.1, "after");
     assert!(bob.errors.try_recv().is_err());
 }
+
+#[tokio::test]
+async fn a_send_after_a_long_outage_does_not_wait_for_the_longest_pause() {
+    let relay = FakeRelay::start(Kind::Mock).await;
+    let app = open(&relay.url).await;
+    let alice = Person::join(&app, "alice").await;
+    let mut bob = Person::join(&open(&relay.url).await, "bob").await;
+    alice.send("bob", "before").await.unwrap();
+    assert_eq!(bob.next().await.1, "before");
+    relay.refuse(true);
+    relay.kick();
+    // Until the pauses have grown past what the next send allows for.
+    while relay.refused() < 12 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(!app.is_ready());
+    relay.refuse(false);
+    let hasty = SendOptions { timeout: Some(Duration::from_secs(3)), ..SendOptions::default() };
+    alice.send_with("bob", "after", hasty).await.unwrap();
+}

@@ -33,6 +33,9 @@ use outbox::{Outbox, frame};
 /// A connection that was silent for this long is asked for a sign of life.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
+/// Pause before an attempt to connect for which somebody waits.
+const WOKEN: Duration = Duration::from_secs(1);
+
 /// Frames read, or requests taken, before the other side gets its turn.
 const BATCH: usize = 128;
 
@@ -211,21 +214,28 @@ impl WebSocketLink {
         let connector = self.connector.clone();
         let mut refused = false;
         loop {
-            let next = Instant::now() + backoff.next();
-            let mut attempt = std::pin::pin!(async {
-                sleep_until(next).await;
-                socket::establish(&url, &config, &connector).await
-            });
+            let began = Instant::now();
+            let mut pause = std::pin::pin!(sleep_until(began + backoff.next()));
+            let mut attempt = std::pin::pin!(socket::establish(&url, &config, &connector));
             self.outbox.forget_overdue(Instant::now());
             let outcome = loop {
                 let stalled = self.stalled_inbox();
                 tokio::select! {
-                    outcome = &mut attempt => break outcome,
+                    () = &mut pause, if !pause.is_elapsed() => {}
+                    outcome = &mut attempt, if pause.is_elapsed() => break outcome,
                     permit = reserve(stalled.as_ref()), if stalled.is_some() => {
                         self.unstall(permit);
                     }
                     request = requests.recv() => match request {
-                        Some(request) => self.handle(request),
+                        Some(request) => {
+                            if matches!(request, Request::Wake | Request::Attach { .. }) {
+                                // Somebody waits who may give up before the pause is over.
+                                let soon = began + WOKEN;
+                                let next = pause.deadline().min(soon);
+                                pause.as_mut().reset(next);
+                            }
+                            self.handle(request);
+                        }
                         None => return ControlFlow::Break(()),
                     },
                 }

@@ -39,6 +39,7 @@ impl WebSocketLink {
             Request::Refresh { user, peer } => self.answer_watch(user, peer),
             Request::Unwatch { user, peer } => self.directory.unwatch(&user, &peer),
             Request::Send(messages) => messages.into_iter().for_each(|m| self.send(m)),
+            Request::Wake => {} // taken notice of while there is no connection
             Request::Committed(deliveries) => self.committed(deliveries),
         }
     }
