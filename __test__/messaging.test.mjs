@@ -380,7 +380,9 @@ test('a user who connects again in the same app is who they were and gets what w
   const { app, bob } = await users(t, relay, 'bob');
   const { alice } = await users(t, relay, 'alice');
   const errors = errorsOf(alice);
+  const before = messagesOf(bob);
   await alice.send('bob', 'before');
+  assert.equal((await before.next()).content, 'before');
   const fingerprint = bob.fingerprint();
   await bob.disconnect();
   assert.equal((await alice.send('bob', 'meanwhile')).status, 'queued');

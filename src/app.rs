@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use napi::bindgen_prelude::{Array, Buffer, Env, Result};
 use napi_derive::napi;
-use stvor_client::{App, Config, Stores};
+use stvor_client::{App, Config, LegacyPeers, Stores};
 
 use crate::client::NativeClient;
 use crate::error::to_js;
@@ -50,6 +50,7 @@ impl NativeApp {
             timeout: Duration::from_millis(config.timeout_ms.into()),
             poll_interval: Duration::from_millis(config.poll_interval_ms.into()),
             ca: config.ca.map(|pem| pem.to_vec()),
+            legacy_peers: LegacyPeers::default(),
         };
         let app = App::open(config).await.map_err(to_js)?;
         Ok(Self { app, stores: Stores::memory(), queue: Arc::new(Queue::new(wake)) })

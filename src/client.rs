@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use napi::bindgen_prelude::Result;
 use napi_derive::napi;
-use stvor_client::{Client, SendOptions};
+use stvor_client::{Client, Content, ContentKind, SendOptions};
+use zeroize::Zeroizing;
 
 use crate::error::to_js;
 use crate::events::Queue;
@@ -41,10 +42,13 @@ impl NativeClient {
         wait_for_recipient: bool,
     ) {
         let timeout = timeout_ms.map(|ms| Duration::from_millis(ms.into()));
-        let options = SendOptions { timeout, wait_for_recipient };
+        let options = SendOptions { timeout, wait_for_recipient, receipt: false };
         let queue = self.queue.clone();
         // Copied here, on the JS thread: the caller may reuse its buffer once this returns.
-        let content = content.to_vec();
+        let bytes = Zeroizing::new(content.to_vec());
+        let kind =
+            if str::from_utf8(&bytes).is_ok() { ContentKind::Text } else { ContentKind::Bytes };
+        let content = Content { kind, bytes };
         self.client.send(to, content, options, move |outcome| queue.settle(number, outcome));
     }
 

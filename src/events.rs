@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use napi::Status;
 use napi::bindgen_prelude::{Array, BufferSlice, Env, Result};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
-use stvor_client::{Error, Events, Received, Sent, SentStatus};
+use stvor_client::{Error, Events, Receipt, Received, Sent, SentStatus};
 
 use crate::error::pack;
 
@@ -102,9 +102,11 @@ impl Flat<'_> {
         self.head(MESSAGE, client)?;
         self.push(message.id)?;
         self.push(message.sender_id)?;
-        match std::str::from_utf8(&message.content) {
+        match std::str::from_utf8(&message.content.bytes) {
             Ok(text) => self.push(text)?,
-            Err(_) => self.push(BufferSlice::copy_from(self.env, message.content.as_slice())?)?,
+            Err(_) => {
+                self.push(BufferSlice::copy_from(self.env, message.content.bytes.as_slice())?)?
+            }
         }
         self.push(message.timestamp_ms as f64)
     }
@@ -126,6 +128,7 @@ fn status(status: SentStatus) -> &'static str {
         SentStatus::Delivered => "delivered",
         SentStatus::Queued => "queued",
         SentStatus::Sent => "sent",
+        SentStatus::Received => "received",
     }
 }
 
@@ -140,6 +143,8 @@ impl Events for ClientEvents {
         let client = self.client;
         self.queue.push(batch.into_iter().map(|message| Event::Message { client, message }));
     }
+
+    fn receipts(&self, _: Vec<Receipt>) {}
 
     fn error(&self, error: Error) {
         self.queue.push([Event::Error { client: self.client, error }]);

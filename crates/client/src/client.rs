@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use zeroize::Zeroizing;
 
 use crate::config::check_user_id;
-use crate::events::{SendOptions, Sent};
+use crate::events::{Content, SendOptions, Sent};
 use crate::user::Command;
 use crate::{Error, MAX_CONTENT};
 
@@ -52,12 +51,11 @@ impl Client {
     pub fn send(
         &self,
         to: String,
-        content: Vec<u8>,
+        content: Content,
         options: SendOptions,
         done: impl FnOnce(Result<Sent, Error>) + Send + 'static,
     ) {
-        let content = Zeroizing::new(content);
-        if let Err(error) = self.check(&to, &content, &options) {
+        if let Err(error) = self.check(&to, &content.bytes, &options) {
             return done(Err(error));
         }
         let command = Command::Send { to, content, options, done: Box::new(done) };
@@ -108,6 +106,13 @@ impl Client {
         let (peer, fingerprint) = (peer_id.to_owned(), fingerprint.to_owned());
         self.command(Command::Trust { peer, fingerprint, done })?;
         outcome.await.map_err(|_| Error::client_not_ready())?
+    }
+
+    /// Says that the handlers of these messages have completed: sender and
+    /// [`ticket`](crate::Received::ticket) of each, those of one sender in the order in which they
+    /// were given. Until then a message is given again when the user connects anew.
+    pub fn handled(&self, messages: Vec<(String, u64)>) {
+        let _gone_and_given_again = self.command(Command::Handled { messages });
     }
 
     /// Leaves the relay. What was sent gets a moment to be taken; further calls do nothing.

@@ -6,6 +6,16 @@ use url::Url;
 
 use crate::Error;
 
+/// Whether peers whose bundle says nothing of wire 4 are spoken to in wire 3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LegacyPeers {
+    /// They are, unless they were seen with wire 4 before.
+    #[default]
+    Allow,
+    /// They are not: `PROTOCOL_MISMATCH`.
+    Refuse,
+}
+
 /// How an [`App`](crate::App) reaches its relay.
 #[derive(Clone)]
 pub struct Config {
@@ -19,14 +29,17 @@ pub struct Config {
     pub poll_interval: Duration,
     /// Certificates (PEM) trusted besides the system's.
     pub ca: Option<Vec<u8>>,
+    /// Whether to speak wire 3 to those who speak nothing newer.
+    pub legacy_peers: LegacyPeers,
 }
 
 impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { app_token: _, relay_url: _, timeout, poll_interval, ca: _ } = self;
+        let Self { app_token: _, relay_url: _, timeout, poll_interval, ca: _, legacy_peers } = self;
         f.debug_struct("Config")
             .field("timeout", timeout)
             .field("poll_interval", poll_interval)
+            .field("legacy_peers", legacy_peers)
             .finish_non_exhaustive()
     }
 }
@@ -55,7 +68,7 @@ const MAX_TOKEN: usize = 4096;
 
 impl Config {
     pub(crate) fn check(self) -> Result<Checked, Error> {
-        let Self { app_token, relay_url, timeout, poll_interval, ca } = self;
+        let Self { app_token, relay_url, timeout, poll_interval, ca, legacy_peers: _ } = self;
         let printable = app_token.bytes().all(|b| (0x21..=0x7e).contains(&b));
         if app_token.is_empty() || app_token.len() > MAX_TOKEN || !printable {
             return Err(Error::invalid_app_token());

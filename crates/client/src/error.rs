@@ -41,6 +41,12 @@ pub enum Code {
     StorageFailed,
     /// The content is larger than a relay carries.
     PayloadTooLarge,
+    /// Too much waits for this recipient already.
+    OutboxFull,
+    /// The peer does not speak the wire that it must.
+    ProtocolMismatch,
+    /// The recipient's handlers have not completed in time; the message is still on its way.
+    ReceiptTimeout,
 }
 
 impl Code {
@@ -63,6 +69,9 @@ impl Code {
             Self::ReplayDetected => "REPLAY_DETECTED",
             Self::StorageFailed => "STORAGE_FAILED",
             Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
+            Self::OutboxFull => "OUTBOX_FULL",
+            Self::ProtocolMismatch => "PROTOCOL_MISMATCH",
+            Self::ReceiptTimeout => "RECEIPT_TIMEOUT",
         }
     }
 }

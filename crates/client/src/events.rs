@@ -15,6 +15,8 @@ pub enum SentStatus {
     Queued,
     /// The relay has it and says no more (a relay that does not acknowledge).
     Sent,
+    /// The recipient's handlers have completed ([`SendOptions::receipt`]).
+    Received,
 }
 
 impl SentStatus {
@@ -24,6 +26,7 @@ impl SentStatus {
             Self::Delivered => "delivered",
             Self::Queued => "queued",
             Self::Sent => "sent",
+            Self::Received => "received",
         }
     }
 }
@@ -37,6 +40,39 @@ pub struct Sent {
     pub status: SentStatus,
 }
 
+/// What kind of value a content's bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContentKind {
+    /// UTF-8.
+    Text,
+    /// Bytes as they are.
+    Bytes,
+    /// A structured value in CBOR (RFC 8949), made and read by the binding.
+    Cbor,
+}
+
+/// What a message says: a kind, and bytes that are wiped when dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Content {
+    /// How to read the bytes.
+    pub kind: ContentKind,
+    /// At most [`MAX_CONTENT`](crate::MAX_CONTENT) of them.
+    pub bytes: Zeroizing<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { kind, bytes } = self;
+        f.debug_struct("Content").field("kind", kind).field("bytes", &bytes.len()).finish()
+    }
+}
+
+impl From<&str> for Content {
+    fn from(text: &str) -> Self {
+        Self { kind: ContentKind::Text, bytes: Zeroizing::new(text.as_bytes().to_vec()) }
+    }
+}
+
 /// How one message is to be sent.
 #[derive(Debug, Clone, Copy)]
 pub struct SendOptions {
@@ -44,23 +80,27 @@ pub struct SendOptions {
     pub timeout: Option<Duration>,
     /// Whether to wait, within the timeout, for a recipient whom the relay does not know yet.
     pub wait_for_recipient: bool,
+    /// Whether to wait until the recipient's handlers have completed, rather than the relay.
+    pub receipt: bool,
 }
 
 impl Default for SendOptions {
     fn default() -> Self {
-        Self { timeout: None, wait_for_recipient: true }
+        Self { timeout: None, wait_for_recipient: true, receipt: false }
     }
 }
 
 /// A message that was authenticated, decrypted and committed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Received {
-    /// The id under which it travelled; not authenticated in wire 3.
+    /// The id that its send returned; not authenticated in wire 3.
     pub id: String,
     /// Whose session it was sealed under.
     pub sender_id: String,
-    /// What was sent; wiped when dropped.
-    pub content: Zeroizing<Vec<u8>>,
+    /// What was sent.
+    pub content: Content,
+    /// Names the message to [`Client::handled`](crate::Client::handled).
+    pub ticket: u64,
     /// Milliseconds since the Unix epoch, by the sender's or the relay's clock where one was
     /// named, else the time of arrival; not authenticated in wire 3.
     pub timestamp_ms: u64,
@@ -68,19 +108,30 @@ pub struct Received {
 
 impl std::fmt::Debug for Received {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { id, sender_id: _, content, timestamp_ms } = self;
+        let Self { id, sender_id: _, content, ticket: _, timestamp_ms } = self;
         f.debug_struct("Received")
             .field("id", id)
-            .field("bytes", &content.len())
+            .field("content", content)
             .field("timestamp_ms", timestamp_ms)
             .finish_non_exhaustive()
     }
+}
+
+/// A message of ours that its recipient's handlers have completed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The id that its send returned.
+    pub id: String,
+    /// Who received it.
+    pub recipient_id: String,
 }
 
 /// Where a user's messages and errors go. Called from the user's task: must not block.
 pub trait Events: Send + Sync + 'static {
     /// Messages in the order in which they are to be handled.
     fn messages(&self, batch: Vec<Received>);
+    /// Messages of ours that have been handled by their recipients, in the order of sending.
+    fn receipts(&self, batch: Vec<Receipt>);
     /// Something received could not be used, or the connection needs attention.
     fn error(&self, error: Error);
 }

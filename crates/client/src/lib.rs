@@ -18,9 +18,9 @@ mod user;
 
 pub use app::App;
 pub use client::Client;
-pub use config::Config;
+pub use config::{Config, LegacyPeers};
 pub use error::{Code, Error};
-pub use events::{Events, Received, SendOptions, Sent, SentStatus};
+pub use events::{Content, ContentKind, Events, Receipt, Received, SendOptions, Sent, SentStatus};
 pub use metrics::Metrics;
 pub use random::OsRandom;
 pub use store::{IdentityStore, ReplayCache, SessionStore, StoreError, Stores, TofuStore};

@@ -29,6 +29,7 @@ mod aead;
 mod bundle;
 mod chain;
 mod chain_key;
+mod codec;
 mod curve;
 mod fingerprint;
 mod header;

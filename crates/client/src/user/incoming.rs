@@ -11,7 +11,7 @@ use super::outgoing::now_ms;
 use super::step::{Opened, Step};
 use crate::Error;
 use crate::config::check_user_id;
-use crate::events::Received;
+use crate::events::{Content, ContentKind, Received};
 use crate::link::{Envelope, Request};
 
 /// A timestamp further ahead than this is nobody's clock.
@@ -149,7 +149,8 @@ impl User {
         let received = Received {
             id: envelope.id.clone(),
             sender_id: from.to_owned(),
-            content: opened.plaintext,
+            content: content(opened.plaintext),
+            ticket: 0,
             timestamp_ms: envelope
                 .timestamp_ms
                 .filter(|at| *at <= now + MAX_AHEAD_MS)
@@ -201,6 +202,12 @@ impl User {
         step.settled.extend(envelope.delivery);
         self.events.error(error);
     }
+}
+
+/// Wire 3 says nothing of kinds: what is UTF-8 is text.
+fn content(bytes: zeroize::Zeroizing<Vec<u8>>) -> Content {
+    let is_text = std::str::from_utf8(&bytes).is_ok();
+    Content { kind: if is_text { ContentKind::Text } else { ContentKind::Bytes }, bytes }
 }
 
 #[cfg(test)]

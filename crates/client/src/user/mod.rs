@@ -18,7 +18,7 @@ use stvor_protocol::LocalKeys;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::events::{Events, SendOptions, Sent, SentStatus};
+use crate::events::{Content, Events, SendOptions, Sent, SentStatus};
 use crate::link::{Attachment, Incoming, Link, Request};
 use crate::metrics::Counters;
 use crate::random::OsRandom;
@@ -39,7 +39,8 @@ pub(crate) type Done = Box<dyn FnOnce(Result<Sent, Error>) + Send>;
 
 /// What the application asks of its user.
 pub(crate) enum Command {
-    Send { to: String, content: zeroize::Zeroizing<Vec<u8>>, options: SendOptions, done: Done },
+    Send { to: String, content: Content, options: SendOptions, done: Done },
+    Handled { messages: Vec<(String, u64)> },
     Trust { peer: String, fingerprint: String, done: oneshot::Sender<Result<(), Error>> },
     WaitForUser { peer: String, timeout: Duration, done: oneshot::Sender<bool> },
     Close { done: oneshot::Sender<()> },
@@ -161,7 +162,7 @@ impl User {
     async fn command(&mut self, command: Command, step: &mut Step) {
         match command {
             Command::Send { to, content, options, done } => {
-                self.send(to, content, options, done, step).await;
+                self.send(to, content.bytes, options, done, step).await;
             }
             Command::Trust { peer, fingerprint, done } => {
                 match self.trust(peer, fingerprint, step).await {
@@ -172,7 +173,7 @@ impl User {
             Command::WaitForUser { peer, timeout, done } => {
                 self.wait_for(peer, timeout, done).await;
             }
-            Command::Close { .. } => {}
+            Command::Handled { .. } | Command::Close { .. } => {}
         }
     }
 
@@ -249,6 +250,7 @@ fn refuse(command: Command) {
         Command::Send { done, .. } => done(Err(Error::client_not_ready())),
         Command::Trust { done, .. } => drop(done.send(Err(Error::client_not_ready()))),
         Command::WaitForUser { done, .. } => drop(done.send(false)),
+        Command::Handled { .. } => {}
         Command::Close { done } => drop(done.send(())),
     }
 }

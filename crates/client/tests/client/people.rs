@@ -14,6 +14,7 @@ pub(crate) fn config(url: &str) -> Config {
         timeout: Duration::from_secs(10),
         poll_interval: Duration::from_millis(20),
         ca: None,
+        legacy_peers: stvor_client::LegacyPeers::Allow,
     }
 }
 
@@ -36,6 +37,8 @@ impl Events for Ears {
     fn messages(&self, batch: Vec<Received>) {
         batch.into_iter().for_each(|message| drop(self.messages.send(message)));
     }
+
+    fn receipts(&self, _: Vec<stvor_client::Receipt>) {}
 
     fn error(&self, error: Error) {
         drop(self.errors.send(error));
@@ -78,7 +81,7 @@ impl Person {
     /// The next message: sender and text.
     pub(crate) async fn next(&mut self) -> (String, String) {
         let message = soon(self.messages.recv()).await;
-        (message.sender_id, String::from_utf8(message.content.to_vec()).unwrap())
+        (message.sender_id, String::from_utf8(message.content.bytes.to_vec()).unwrap())
     }
 
     pub(crate) async fn error(&mut self) -> Error {
