@@ -83,11 +83,11 @@ async fn a_send_waits_for_a_recipient_who_comes_later() {
 async fn a_recipient_who_never_comes_is_an_error_of_its_own() {
     let relay = FakeRelay::start(Kind::Mock).await;
     let alice = Person::join(&open(&relay.url).await, "alice").await;
-    let options = SendOptions { timeout: None, wait_for_recipient: false };
+    let options = SendOptions { wait_for_recipient: false, ..SendOptions::default() };
     let error = alice.send_with("nobody", "x", options).await.unwrap_err();
     assert_eq!((error.code, error.retryable), (Code::RecipientNotFound, false));
     let timeout = Some(Duration::from_millis(50));
-    let options = SendOptions { timeout, wait_for_recipient: true };
+    let options = SendOptions { timeout, ..SendOptions::default() };
     let error = alice.send_with("nobody", "x", options).await.unwrap_err();
     assert_eq!((error.code, error.retryable), (Code::RecipientTimeout, true));
     assert!(error.message.contains("\"nobody\" after 50ms"), "{}", error.message);

@@ -116,7 +116,7 @@ async fn users_talk_over_http_and_the_whole_batch_is_processed() {
     }
     let first = bob.messages.recv().await.unwrap();
     assert_eq!(
-        (first.content.as_slice(), first.timestamp_ms),
+        (first.content.bytes.as_slice(), first.timestamp_ms),
         (b"0".as_slice(), 1_767_323_045_678)
     );
     for n in 1..20 {
@@ -151,7 +151,7 @@ async fn refusals_of_the_relay_reach_the_sender_by_their_codes() {
     let app = open(&url).await;
     let alice = Person::join(&app, "alice").await;
     let _bob = Person::join(&app, "bob").await;
-    let impatient = SendOptions { timeout: None, wait_for_recipient: false };
+    let impatient = SendOptions { wait_for_recipient: false, ..SendOptions::default() };
     let error = alice.send_with("nobody", "x", impatient).await.unwrap_err();
     assert_eq!(error.code, Code::RecipientNotFound);
     alice.send("bob", "first").await.unwrap();
@@ -177,6 +177,7 @@ struct Silent;
 
 impl stvor_client::Events for Silent {
     fn messages(&self, _: Vec<stvor_client::Received>) {}
+    fn receipts(&self, _: Vec<stvor_client::Receipt>) {}
     fn error(&self, _: stvor_client::Error) {}
 }
 
