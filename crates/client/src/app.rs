@@ -213,5 +213,6 @@ fn wire_bundle(keys: &LocalKeys) -> PublicKeyBundle {
         signed_pre_key: bundle.signed_prekey_base64url(),
         signed_pre_key_signature: bundle.signature_base64url(),
         one_time_pre_key: String::new(),
+        v4: None,
     }
 }

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::OneTimePrekey;
+
 /// Request header in which a client names, comma-separated, the optional features it speaks.
 ///
 /// A relay that knows some of them answers with `features` in its handshake frame; towards a
@@ -19,6 +21,10 @@ pub const FEATURE_ACK: &str = "ack";
 /// Feature: a client says `leave` when one of several users on its socket goes, so that the relay
 /// keeps their messages from then on. Without it only closing the socket says so.
 pub const FEATURE_LEAVE: &str = "leave";
+
+/// Feature: the relay keeps one-time prekeys of its users and hands each out once. A client
+/// uploads `prekeys` and asks for a peer by `lookup`.
+pub const FEATURE_PREKEYS: &str = "prekeys";
 
 /// A message on its way: the `message` frame without its `type`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,6 +73,18 @@ pub enum ClientFrame {
     Received {
         /// The `delivery` numbers of `deliver` frames of this connection.
         deliveries: Vec<u64>,
+    },
+    /// Feature [`FEATURE_PREKEYS`]: more one-time prekeys of a user whom this socket has announced.
+    Prekeys {
+        /// User id.
+        user: String,
+        /// To be kept behind those that the relay has.
+        prekeys: Vec<OneTimePrekey>,
+    },
+    /// Feature [`FEATURE_PREKEYS`]: asks for a user's bundle and one of their one-time prekeys.
+    Lookup {
+        /// User id.
+        user: String,
     },
 }
 
@@ -160,6 +178,30 @@ pub enum RelayFrame {
         #[serde(default)]
         message: String,
     },
+    /// Feature [`FEATURE_PREKEYS`]: how many one-time prekeys the relay has of a user of this
+    /// socket: after an upload or an announcement, and when they run low.
+    Prekeys {
+        /// User id.
+        user: String,
+        /// Their number.
+        left: u64,
+    },
+    /// Feature [`FEATURE_PREKEYS`]: answers a `lookup`.
+    Found {
+        /// User id.
+        user: String,
+        /// A [`PublicKeyBundle`](crate::PublicKeyBundle) in ours; any JSON value in others'.
+        #[serde(rename = "pub")]
+        public_keys: Value,
+        /// Handed out to nobody else. Absent when none is left, or too many were asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        prekey: Option<OneTimePrekey>,
+    },
+    /// Feature [`FEATURE_PREKEYS`]: answers a `lookup` of somebody who has announced no keys.
+    Unknown {
+        /// User id.
+        user: String,
+    },
 }
 
 /// Our own `message` frame, borrowed: what a client writes.
@@ -195,7 +237,8 @@ pub struct Payload<'a> {
 /// an internally tagged enum costs on every message.
 #[derive(Debug, Deserialize)]
 pub struct IncomingFrame<'a> {
-    /// `handshake`, `announce`, `message`, `deliver`, `ack`, `queued`, `error`, or foreign.
+    /// `handshake`, `announce`, `message`, `deliver`, `ack`, `queued`, `error`, `prekeys`, `found`,
+    /// `unknown`, or foreign.
     #[serde(rename = "type", borrow)]
     pub kind: Cow<'a, str>,
     /// Of `handshake`.
@@ -207,10 +250,10 @@ pub struct IncomingFrame<'a> {
     /// Of `handshake`.
     #[serde(default)]
     pub features: Vec<String>,
-    /// Of `announce`.
+    /// Of `announce`, `prekeys`, `found`, `unknown`.
     #[serde(default, borrow)]
     pub user: Option<Cow<'a, str>>,
-    /// Of `announce`: a bundle, or anything.
+    /// Of `announce` and `found`: a bundle, or anything.
     #[serde(rename = "pub", default, borrow)]
     pub public_keys: Option<&'a RawValue>,
     /// Of `message`, `ack`, `queued`, `error`.
@@ -237,6 +280,12 @@ pub struct IncomingFrame<'a> {
     /// Of `error`.
     #[serde(default)]
     pub code: Option<RefusalCode>,
+    /// Of `prekeys`: a number, or anything.
+    #[serde(default, borrow)]
+    pub left: Option<&'a RawValue>,
+    /// Of `found`: a [`OneTimePrekey`], or anything.
+    #[serde(default, borrow)]
+    pub prekey: Option<&'a RawValue>,
 }
 
 #[cfg(test)]
@@ -250,11 +299,37 @@ mod tests {
             r#"{"type":"message","id":"m-1","to":"bob","from":"alice","payload":{"ciphertext":"a","header":"b"}}"#,
             r#"{"type":"leave","user":"alice"}"#,
             r#"{"type":"received","deliveries":[1,2]}"#,
+            r#"{"type":"prekeys","user":"bob","prekeys":[{"id":7,"key":"BA"}]}"#,
+            r#"{"type":"lookup","user":"bob"}"#,
         ];
         for text in cases {
             let frame: ClientFrame = serde_json::from_str(text).unwrap();
             assert_eq!(serde_json::to_string(&frame).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn answers_about_prekeys_round_trip_and_are_read_in_one_flat_pass() {
+        let cases = [
+            r#"{"type":"prekeys","user":"bob","left":24}"#,
+            r#"{"type":"found","user":"bob","pub":{"v4":"AA"},"prekey":{"id":7,"key":"BA"}}"#,
+            r#"{"type":"found","user":"bob","pub":{}}"#,
+            r#"{"type":"unknown","user":"bob"}"#,
+        ];
+        for text in cases {
+            let frame: RelayFrame = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_string(&frame).unwrap(), text);
+            let flat: IncomingFrame<'_> = serde_json::from_str(text).unwrap();
+            assert_eq!(flat.user.as_deref(), Some("bob"), "{text}");
+        }
+        let flat: IncomingFrame<'_> = serde_json::from_str(cases[1]).unwrap();
+        assert_eq!(flat.prekey.map(RawValue::get), Some(r#"{"id":7,"key":"BA"}"#));
+    }
+
+    #[test]
+    fn a_message_of_others_may_have_any_field() {
+        let text = r#"{"type":"message","to":"bob","from":"a","left":"over","prekey":[]}"#;
+        assert!(serde_json::from_str::<IncomingFrame<'_>>(text).is_ok());
     }
 
     #[test]

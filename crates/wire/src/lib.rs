@@ -7,10 +7,10 @@ mod bundle;
 mod frame;
 mod http;
 
-pub use bundle::PublicKeyBundle;
+pub use bundle::{MAX_V4_CHARS, OneTimePrekey, PublicKeyBundle};
 pub use frame::{
-    Announce, ClientFrame, Envelope, FEATURE_ACK, FEATURE_LEAVE, FEATURES_HEADER, Handshake,
-    HandshakeStatus, IncomingFrame, OutgoingMessage, Payload, RefusalCode, RelayFrame,
+    Announce, ClientFrame, Envelope, FEATURE_ACK, FEATURE_LEAVE, FEATURE_PREKEYS, FEATURES_HEADER,
+    Handshake, HandshakeStatus, IncomingFrame, OutgoingMessage, Payload, RefusalCode, RelayFrame,
 };
 pub use http::{
     ErrorBody, FetchedMessage, Health, MessageBody, MessagesAnswer, PublicKeyAnswer, RegisterBody,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use stvor_wire::PublicKeyBundle;
 
-/// Announced users kept, about 10 MiB; past these the one announced longest ago that nobody
-/// watches is forgotten. A relay of ours admits 10,000.
+/// Announced users kept, about 10 MiB, or 40 MiB if all of them have keys for wire 4; past these
+/// the one announced longest ago that nobody watches is forgotten. A relay of ours admits 10,000.
 pub(super) const MAX_KNOWN: usize = 16_384;
 
 #[derive(Default)]
@@ -75,6 +75,7 @@ mod tests {
             signed_pre_key: String::new(),
             signed_pre_key_signature: String::new(),
             one_time_pre_key: String::new(),
+            v4: None,
         }
     }
 

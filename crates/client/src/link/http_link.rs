@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use stvor_wire::PublicKeyBundle;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -40,6 +41,7 @@ struct User {
     attachment: Attachment,
     inbox: mpsc::Sender<Incoming>,
     outgoing: mpsc::UnboundedSender<Outgoing>,
+    bundle: watch::Sender<PublicKeyBundle>,
     running: Vec<AbortHandle>,
     lookups: HashMap<String, AbortHandle>,
 }
@@ -67,6 +69,7 @@ impl HttpLink {
         match request {
             Request::Attach { user, attachment, bundle, inbox, done } => {
                 let (outgoing, queue) = mpsc::unbounded_channel();
+                let (bundle, bundles) = watch::channel(bundle);
                 let worker = Worker {
                     relay: self.relay.clone(),
                     state: self.state.clone(),
@@ -74,11 +77,11 @@ impl HttpLink {
                     inbox: inbox.clone(),
                 };
                 let running = vec![
-                    self.tasks.spawn(worker.clone().poll(bundle, done)),
+                    self.tasks.spawn(worker.clone().poll(bundles, done)),
                     self.tasks.spawn(worker.send_all(queue)),
                 ];
                 let lookups = HashMap::new();
-                let attached = User { attachment, inbox, outgoing, running, lookups };
+                let attached = User { attachment, inbox, outgoing, bundle, running, lookups };
                 self.users.insert(user, attached);
             }
             Request::Quiet { user, attachment } => {
@@ -99,6 +102,17 @@ impl HttpLink {
                 let lookup = self.users.get_mut(&user).and_then(|u| u.lookups.remove(&peer));
                 if let Some(lookup) = lookup {
                     lookup.abort();
+                }
+            }
+            Request::Announce { user, bundle } => {
+                if let Some(user) = self.users.get(&user) {
+                    user.bundle.send_replace(bundle);
+                }
+            }
+            Request::Publish { .. } => {} // this relay hands out none
+            Request::Lookup { user, peer } => {
+                if let Some(user) = self.users.get(&user) {
+                    self.tasks.spawn(find(self.relay.clone(), user.inbox.clone(), peer));
                 }
             }
             Request::Send(messages) => {
@@ -159,6 +173,15 @@ async fn look_up(
     }
 }
 
+/// Asks for a peer once.
+async fn find(relay: HttpRelay, inbox: mpsc::Sender<Incoming>, peer: String) {
+    let incoming = match relay.bundle(&peer).await {
+        Ok(Some(bundle)) => Incoming::Found { peer, bundle: Box::new(bundle), prekey: None },
+        Ok(None) | Err(_) => Incoming::Unknown { peer },
+    };
+    let _detached = inbox.send(incoming).await;
+}
+
 /// What runs for one user.
 #[derive(Clone)]
 struct Worker {
@@ -173,10 +196,10 @@ impl Worker {
     /// last has ended; after a failure the pauses grow.
     async fn poll(
         self,
-        bundle: stvor_wire::PublicKeyBundle,
+        mut bundle: watch::Receiver<PublicKeyBundle>,
         done: oneshot::Sender<Result<(), Error>>,
     ) {
-        let registered = self.relay.register(&self.user, &bundle).await;
+        let registered = self.register(&mut bundle).await;
         let failed = registered.is_err();
         let _nobody_waits = done.send(registered);
         if failed {
@@ -185,7 +208,7 @@ impl Worker {
         let mut backoff = Backoff::default();
         let mut refused = false;
         loop {
-            let polled = self.poll_once(&bundle).await;
+            let polled = self.poll_once(&mut bundle).await;
             self.state.connected.store(polled.is_ok(), Ordering::Relaxed);
             match polled {
                 Ok(()) => {
@@ -204,16 +227,31 @@ impl Worker {
         }
     }
 
-    async fn poll_once(&self, bundle: &stvor_wire::PublicKeyBundle) -> Result<(), Error> {
+    /// Registers what the bundle is now. It counts as changed until that has succeeded.
+    async fn register(&self, bundle: &mut watch::Receiver<PublicKeyBundle>) -> Result<(), Error> {
+        let current = bundle.borrow_and_update().clone();
+        let registered = self.relay.register(&self.user, &current).await;
+        if registered.is_err() {
+            bundle.mark_changed();
+        }
+        registered
+    }
+
+    /// A changed bundle is registered right behind a poll: the original's relay empties the inbox
+    /// of a user who registers again.
+    async fn poll_once(&self, bundle: &mut watch::Receiver<PublicKeyBundle>) -> Result<(), Error> {
         match self.relay.messages(&self.user).await? {
             Some(messages) => {
                 for envelope in messages {
                     let _detached = self.inbox.send(Incoming::Message(envelope)).await;
                 }
-                Ok(())
+                match bundle.has_changed() {
+                    Ok(true) => self.register(bundle).await,
+                    Ok(false) | Err(_) => Ok(()),
+                }
             }
             // The relay has lost its memory, or the user was erased.
-            None => self.relay.register(&self.user, bundle).await,
+            None => self.register(bundle).await,
         }
     }
 

@@ -89,6 +89,15 @@ pub(crate) enum Request {
     Refresh { user: Arc<str>, peer: String },
     /// Nothing was agreed with this peer and nobody waits for it any more.
     Unwatch { user: Arc<str>, peer: String },
+    /// Announce this bundle of an attached user from now on, in place of the one so far.
+    Announce { user: Arc<str>, bundle: PublicKeyBundle },
+    /// Give the relay these one-time prekeys of an attached user, ids and public halves in
+    /// base64url, to hand out; [`Incoming::PrekeysLeft`] answers. Kept until the relay has read
+    /// them; forgotten where it does not hand out any.
+    Publish { user: Arc<str>, prekeys: Vec<(u32, String)> },
+    /// Ask for the peer's bundle and a one-time prekey of theirs, which is gone then:
+    /// [`Incoming::Found`] or [`Incoming::Unknown`], once the connection stands.
+    Lookup { user: Arc<str>, peer: String },
     /// Hand these to the relay, in order.
     Send(Vec<Outgoing>),
     /// Somebody waits for the connection: try it soon.
@@ -108,6 +117,18 @@ pub(crate) enum Incoming {
     /// The relay knows no such peer (yet).
     Unknown {
         peer: String,
+    },
+    /// What a look-up found, unverified.
+    Found {
+        peer: String,
+        bundle: Box<PublicKeyBundle>,
+        /// Id and public half in base64url, unchecked; none where the relay has none left.
+        prekey: Option<(u32, String)>,
+    },
+    /// The relay has so many one-time prekeys of the user to hand out: after attaching, after
+    /// publishing, and when they run low. Never on relays that do not hand out any.
+    PrekeysLeft {
+        left: usize,
     },
     /// The relay took the message.
     Taken {

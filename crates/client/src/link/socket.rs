@@ -8,8 +8,8 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::value::RawValue;
 use stvor_wire::{
-    FEATURE_ACK, FEATURE_LEAVE, FEATURES_HEADER, HandshakeStatus, IncomingFrame, Payload,
-    PublicKeyBundle,
+    FEATURE_ACK, FEATURE_LEAVE, FEATURE_PREKEYS, FEATURES_HEADER, HandshakeStatus, IncomingFrame,
+    OneTimePrekey, Payload, PublicKeyBundle,
 };
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -40,6 +40,8 @@ pub(super) struct Dialect {
     pub(super) acknowledges: bool,
     /// Understands `leave`. Without it a user who goes is only believed gone when the socket is.
     pub(super) understands_leave: bool,
+    /// Understands `prekeys` and `lookup`. Without it look-ups are answered by what was announced.
+    pub(super) hands_out_prekeys: bool,
 }
 
 /// Users and their keys.
@@ -109,7 +111,8 @@ async fn connect(url: &Url, config: &Checked, connector: Connector) -> Result<So
     let token = HeaderValue::from_str(&config.authorization);
     let headers = request.headers_mut();
     headers.insert("authorization", token.map_err(|_| Error::invalid_app_token())?);
-    let features = HeaderValue::from_str(&format!("{FEATURE_ACK},{FEATURE_LEAVE}"));
+    let features = [FEATURE_ACK, FEATURE_LEAVE, FEATURE_PREKEYS].join(",");
+    let features = HeaderValue::from_str(&features);
     headers.insert(FEATURES_HEADER, features.map_err(|_| Error::relay_unavailable())?);
     let limits = WebSocketConfig::default()
         .max_message_size(Some(MAX_FRAME))
@@ -184,6 +187,10 @@ pub(super) enum Frame {
     Delivered(String),
     Queued(String),
     Refused(String, stvor_wire::RefusalCode, String),
+    /// So many one-time prekeys of the user are left.
+    PrekeysLeft(String, usize),
+    /// Answers a look-up of that user; nothing if nobody has announced keys that could be read.
+    LookedUp(String, Option<(Box<PublicKeyBundle>, Option<OneTimePrekey>)>),
     /// Malformed, foreign, or nothing for us.
     Other,
 }
@@ -196,6 +203,7 @@ pub(super) fn read(text: &str) -> Frame {
             Some(HandshakeStatus::Ok) => Ok(Dialect {
                 acknowledges: true,
                 understands_leave: frame.features.iter().any(|f| f == FEATURE_LEAVE),
+                hands_out_prekeys: frame.features.iter().any(|f| f == FEATURE_PREKEYS),
             }),
             _ => Err(Error::auth_failed()),
         }),
@@ -212,6 +220,17 @@ pub(super) fn read(text: &str) -> Frame {
             let code = frame.code.unwrap_or(stvor_wire::RefusalCode::Unknown);
             Frame::Refused(as_text(frame.id), code, as_text(frame.message))
         }
+        "prekeys" => {
+            let left = frame.left.and_then(|left| left.get().parse().ok());
+            match (frame.user, left) {
+                (Some(user), Some(left)) => Frame::PrekeysLeft(user.into_owned(), left),
+                _ => Frame::Other,
+            }
+        }
+        "found" => found(frame),
+        "unknown" => {
+            frame.user.map_or(Frame::Other, |user| Frame::LookedUp(user.into_owned(), None))
+        }
         _ => Frame::Other,
     }
 }
@@ -226,18 +245,34 @@ fn announce(frame: IncomingFrame<'_>) -> Frame {
     }
 }
 
-/// Whether a bundle is worth its memory: our keys and signatures have 96 characters at most.
+/// Longest key or signature in base64 that is worth its memory: ours have 96 characters at most.
+const MAX_FIELD: usize = 256;
+
+fn found(frame: IncomingFrame<'_>) -> Frame {
+    let prekey: Option<OneTimePrekey> =
+        frame.prekey.and_then(|prekey| serde_json::from_str(prekey.get()).ok());
+    let prekey = prekey.filter(|prekey| prekey.key.len() <= MAX_FIELD);
+    let user = frame.user.clone();
+    match (announce(frame), user) {
+        (Frame::Announce(user, bundle), _) => Frame::LookedUp(user, Some((bundle, prekey))),
+        (_, Some(user)) => Frame::LookedUp(user.into_owned(), None),
+        _ => Frame::Other,
+    }
+}
+
+/// Whether a bundle is worth its memory. `v4` has a limit of its own, kept when it is read.
 fn is_plausible(user: &str, bundle: &PublicKeyBundle) -> bool {
     let PublicKeyBundle {
         identity_key,
         signed_pre_key,
         signed_pre_key_signature,
         one_time_pre_key,
+        v4: _,
     } = bundle;
     user.len() <= MAX_USER_ID
         && [identity_key, signed_pre_key, signed_pre_key_signature, one_time_pre_key]
             .iter()
-            .all(|field| field.len() <= 256)
+            .all(|field| field.len() <= MAX_FIELD)
 }
 
 fn message(frame: IncomingFrame<'_>, delivery: Option<u64>) -> Frame {

@@ -191,6 +191,7 @@ impl User {
                 self.failed(to, step);
             }
             Incoming::Connected => self.seal_all_waiting(step),
+            Incoming::Found { .. } | Incoming::PrekeysLeft { .. } => {}
             Incoming::Trouble(error) => self.events.error(error),
         }
     }

@@ -67,6 +67,8 @@ impl WebSocketLink {
             Frame::Refused(id, code, message) => self.refused(id, code, message),
             Frame::Handshake(Ok(dialect)) => self.dialect = dialect,
             Frame::Handshake(Err(error)) => self.tell_all(|| Incoming::Trouble(error.clone())),
+            Frame::PrekeysLeft(user, left) => self.prekeys_left(&user, left),
+            Frame::LookedUp(peer, found) => self.looked_up(peer, found),
             Frame::Other => {}
         }
     }

@@ -2,6 +2,7 @@
 
 mod arrivals;
 mod outbox;
+mod prekeys;
 mod requests;
 
 use std::collections::{HashMap, VecDeque};
@@ -11,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use stvor_wire::PublicKeyBundle;
+use stvor_wire::{OneTimePrekey, PublicKeyBundle};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -59,6 +60,7 @@ pub(super) async fn spawn(
         users: HashMap::new(),
         directory: Directory::default(),
         outbox: Outbox::default(),
+        lookups: HashMap::new(),
         stalled: VecDeque::new(),
         writes: VecDeque::new(),
         barriers: VecDeque::new(),
@@ -84,6 +86,8 @@ struct WebSocketLink {
     users: HashMap<Arc<str>, User>,
     directory: Directory,
     outbox: Outbox,
+    /// Who waits for a look-up to be answered, in order of asking. The relay answers in order.
+    lookups: HashMap<String, VecDeque<Arc<str>>>,
     /// What a user's full inbox could not take; while there is any, the socket is not read.
     stalled: VecDeque<(Arc<str>, Incoming)>,
     writes: VecDeque<Message>,
@@ -110,11 +114,17 @@ struct User {
     inbox: mpsc::Sender<Incoming>,
     /// Who waits for the announcement to have reached the relay.
     attached: Option<oneshot::Sender<Result<(), Error>>>,
+    /// One-time prekeys that the relay may not have read yet.
+    unpublished: Vec<OneTimePrekey>,
+    /// How many the relay had before it read those.
+    prekeys_left: Option<usize>,
 }
 
 /// What is known once the pong to a ping has come: the relay has read all that went before it.
 enum Barrier {
     Announced(Arc<str>),
+    /// So many of the user's one-time prekeys.
+    Published(Arc<str>, Attachment, usize),
     Left(oneshot::Sender<()>),
     Sent(Vec<String>),
     Alive,
@@ -264,7 +274,9 @@ impl WebSocketLink {
         let users: Vec<_> = self.users.keys().cloned().collect();
         for user in users {
             self.write_announce(&user);
+            self.publish_again(&user);
         }
+        self.look_up_again();
         self.outbox.forget_overdue(Instant::now());
         let frames: Vec<_> = self.outbox.messages.values().map(frame).collect();
         self.writes.extend(frames);
@@ -303,6 +315,9 @@ impl WebSocketLink {
                     if let Some(done) = self.users.get_mut(&user).and_then(|u| u.attached.take()) {
                         let _nobody_waits = done.send(Ok(()));
                     }
+                }
+                Some((.., Barrier::Published(user, attachment, count))) => {
+                    self.published(user, attachment, count);
                 }
                 Some((.., Barrier::Sent(ids))) => {
                     for id in ids {

@@ -16,7 +16,14 @@ impl WebSocketLink {
         match request {
             Request::Attach { user, attachment, bundle, inbox, done } => {
                 let attached = Some(done);
-                let known = User { attachment, bundle: bundle.clone(), inbox, attached };
+                let known = User {
+                    attachment,
+                    bundle: bundle.clone(),
+                    inbox,
+                    attached,
+                    unpublished: Vec::new(),
+                    prekeys_left: None,
+                };
                 self.users.insert(user.clone(), known);
                 // The relay does not tell a socket of its own users.
                 self.tell_watchers(&user, bundle);
@@ -38,9 +45,21 @@ impl WebSocketLink {
             }
             Request::Refresh { user, peer } => self.answer_watch(user, peer),
             Request::Unwatch { user, peer } => self.directory.unwatch(&user, &peer),
+            Request::Announce { user, bundle } => self.announce_anew(user, bundle),
+            Request::Publish { user, prekeys } => self.publish(&user, prekeys),
+            Request::Lookup { user, peer } => self.look_up(user, peer),
             Request::Send(messages) => messages.into_iter().for_each(|m| self.send(m)),
             Request::Wake => {} // taken notice of while there is no connection
             Request::Committed(deliveries) => self.committed(deliveries),
+        }
+    }
+
+    fn announce_anew(&mut self, user: Arc<str>, bundle: PublicKeyBundle) {
+        let Some(attached) = self.users.get_mut(&user) else { return };
+        attached.bundle = bundle.clone();
+        self.tell_watchers(&user, bundle);
+        if self.connected {
+            self.write_announce(&user);
         }
     }
 
@@ -51,6 +70,7 @@ impl WebSocketLink {
         done: oneshot::Sender<()>,
     ) {
         self.directory.unwatch_all(&user);
+        self.forget_lookups(&user);
         self.outbox.forget_from(&user);
         if !self.connected {
             let _nobody_waits = done.send(());
@@ -75,15 +95,21 @@ impl WebSocketLink {
         }
     }
 
-    pub(super) fn answer_watch(&mut self, user: Arc<str>, peer: String) {
-        let incoming = match self.directory.get(&peer) {
-            Some(bundle) => Incoming::Bundle { peer, bundle: Box::new(bundle.clone()) },
-            None => {
-                self.look_aside();
-                Incoming::Unknown { peer }
-            }
+    fn answer_watch(&mut self, user: Arc<str>, peer: String) {
+        let incoming = match self.known(&peer) {
+            Some(bundle) => Incoming::Bundle { peer, bundle },
+            None => Incoming::Unknown { peer },
         };
         self.tell(user, incoming);
+    }
+
+    /// What was announced of a peer; if nothing was, a look from aside may find it.
+    pub(super) fn known(&mut self, peer: &str) -> Option<Box<PublicKeyBundle>> {
+        let known = self.directory.get(peer).map(|bundle| Box::new(bundle.clone()));
+        if known.is_none() {
+            self.look_aside();
+        }
+        known
     }
 
     pub(super) fn send(&mut self, message: Outgoing) {
