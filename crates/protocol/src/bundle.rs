@@ -128,6 +128,11 @@ impl PrekeyBundle {
         &self.identity_key
     }
 
+    /// The signature as it was received, DER where it verifies.
+    pub(crate) fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+
     /// The identity key, base64url, as it travels in `identityKey`.
     pub fn identity_key_base64url(&self) -> String {
         BASE64URL.encode(self.identity_key.as_bytes())

@@ -5,6 +5,8 @@
 //! form only, so that every value has one encoding.
 //! Spec: docs/PROTOCOL.md, "Notation".
 
+use zeroize::Zeroizing;
+
 /// Bytes that end too soon, or are not in their one form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed;
@@ -120,6 +122,19 @@ impl Write for Vec<u8> {
     }
 }
 
+/// For secrets: a vector that grows by itself leaves what it held behind, this one wipes it.
+impl Write for Zeroizing<Vec<u8>> {
+    fn put(&mut self, bytes: &[u8]) {
+        let length = self.len() + bytes.len();
+        if length > self.capacity() {
+            let mut larger = Zeroizing::new(Vec::with_capacity(length.next_power_of_two()));
+            larger.extend_from_slice(self);
+            *self = larger;
+        }
+        self.extend_from_slice(bytes);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -153,6 +168,16 @@ mod tests {
                 })();
                 prop_assert_eq!(read, Err(Malformed));
             }
+        }
+
+        #[test]
+        fn a_wiping_vector_holds_what_others_do(fields: Vec<Vec<u8>>) {
+            let (mut plain, mut wiping) = (Vec::new(), Zeroizing::new(Vec::new()));
+            for field in &fields {
+                plain.put_field(field);
+                wiping.put_field(field);
+            }
+            prop_assert_eq!(plain, wiping.to_vec());
         }
 
         /// One value, one encoding: whatever is read writes itself again.

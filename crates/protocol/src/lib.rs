@@ -55,8 +55,8 @@ pub use keys::{
 };
 pub use record::{MAX_INITIATIONS, MAX_OLDER_SESSIONS, Opened, Record, Sealed};
 pub use session::{
-    DecryptError, Decrypted, EncryptError, Encrypted, EstablishError, SavedSessionError, Session,
-    SessionState,
+    DecryptError, Decrypted, EncryptError, Encrypted, EstablishError, SavedRecordError,
+    SavedSessionError, Session, SessionState,
 };
 pub use skipped::{MAX_SKIP, MAX_SKIPPED_KEYS};
 pub use x3dh::{SharedSecret, x3dh_symmetric};

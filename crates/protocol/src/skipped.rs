@@ -63,25 +63,37 @@ impl SkippedMessageKeys {
     /// The oldest are dropped when there are too many.
     pub(crate) fn with(&self, ratchet_key: &RatchetKeyBytes, keys: Vec<(u32, MessageKey)>) -> Self {
         let mut next = self.clone();
+        next.add(ratchet_key, keys);
+        next
+    }
+
+    /// The same in place, for a store that nobody else holds yet.
+    pub(crate) fn add(&mut self, ratchet_key: &RatchetKeyBytes, keys: Vec<(u32, MessageKey)>) {
         if keys.is_empty() {
-            return next;
+            return;
         }
-        next.count += keys.len();
-        let chains = Arc::make_mut(&mut next.chains);
+        self.count += keys.len();
+        let chains = Arc::make_mut(&mut self.chains);
         match chains.last_mut().filter(|chain| chain.ratchet_key == *ratchet_key) {
             Some(chain) => Arc::make_mut(chain).keys.extend(keys),
             None => chains.push(Arc::new(SkippedChain { ratchet_key: *ratchet_key, keys })),
         }
-        while next.count > MAX_SKIPPED_KEYS {
-            next.remove(0, 0);
+        while self.count > MAX_SKIPPED_KEYS {
+            self.remove(0, 0);
         }
-        next
+    }
+
+    /// Every chain of which keys are kept, oldest first, and those keys with their numbers.
+    pub(crate) fn chains(
+        &self,
+    ) -> impl ExactSizeIterator<Item = (&RatchetKeyBytes, &[(u32, MessageKey)])> {
+        self.chains.iter().map(|chain| (&chain.ratchet_key, chain.keys.as_slice()))
     }
 
     /// Every key with its chain and number, oldest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&RatchetKeyBytes, u32, &MessageKey)> {
-        self.chains.iter().flat_map(|chain| {
-            chain.keys.iter().map(|(counter, key)| (&chain.ratchet_key, *counter, key))
+        self.chains().flat_map(|(ratchet_key, keys)| {
+            keys.iter().map(move |(counter, key)| (ratchet_key, *counter, key))
         })
     }
 

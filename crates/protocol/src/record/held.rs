@@ -8,9 +8,9 @@ use crate::session::{Session, SessionState};
 #[derive(Clone)]
 pub(super) struct Held {
     pub(super) session: Session,
-    origin: Origin,
+    pub(super) origin: Origin,
     /// The first ratchet key of the side that began: names the session on both sides.
-    initiator_key: [u8; POINT_LENGTH],
+    pub(super) initiator_key: [u8; POINT_LENGTH],
     /// Which of the peer's signed prekeys it began with, counted from 0.
     pub(super) generation: u32,
 }

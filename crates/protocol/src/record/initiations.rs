@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use crate::codec::{Reader, Write};
+use crate::session::SavedRecordError;
+
 /// How many sessions a peer may begin with us under one identity. When they are used up it can
 /// begin no other: forgetting the oldest instead would let a relay replay what began it.
 pub const MAX_INITIATIONS: usize = 1000;
@@ -27,6 +30,32 @@ impl Initiations {
         let mut next = self.clone();
         Arc::make_mut(&mut next.0).insert(Sha256::digest(ratchet_key).into());
         Some(next)
+    }
+}
+
+impl Initiations {
+    pub(super) fn write(&self, out: &mut impl Write) {
+        out.put_varint(self.0.len() as u64);
+        for digest in self.0.iter() {
+            out.put(digest);
+        }
+    }
+
+    /// Ascending, so that there is one order to write them in.
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, SavedRecordError> {
+        let count = reader.length()?;
+        if count > MAX_INITIATIONS {
+            return Err(SavedRecordError::Malformed);
+        }
+        let mut digests = BTreeSet::new();
+        for _ in 0..count {
+            let digest = *reader.array()?;
+            if digests.last().is_some_and(|last| *last >= digest) {
+                return Err(SavedRecordError::Malformed);
+            }
+            digests.insert(digest);
+        }
+        Ok(Self(Arc::new(digests)))
     }
 }
 

@@ -14,6 +14,7 @@
 mod held;
 mod initiations;
 mod renewal;
+mod saved;
 
 use std::fmt;
 use std::sync::Arc;
@@ -127,7 +128,7 @@ impl Record {
             return Ok(self.clone());
         }
         let agreement = Arc::new(Agreement::new(ours, &theirs)?);
-        let generation = self.sending.generation + 1;
+        let generation = self.sending.generation.saturating_add(1);
         let sending = Held::ours(Session::pending(agreement.clone(), rng), generation);
         Ok(Self { bundle: theirs, agreement, ..self.replacing_sending(sending) })
     }
@@ -260,17 +261,21 @@ impl Record {
         let At::Older(position) = at else { return Self { sending: held, ..self.clone() } };
         let mut older = self.older.to_vec();
         older.remove(position);
-        let switches = opened_by == OpenedBy::Chain && held.supersedes(&self.sending);
-        let (sending, first) =
-            if switches { (held, self.sending.clone()) } else { (self.sending.clone(), held) };
-        older.insert(0, first);
-        Self { sending, older: Arc::new(older), ..self.clone() }
+        if opened_by == OpenedBy::Chain && held.supersedes(&self.sending) {
+            return self.replacing(older, held);
+        }
+        older.insert(0, held);
+        Self { older: Arc::new(older), ..self.clone() }
     }
 
-    /// The record with another sending session. The one so far is kept if it was ever used; the
-    /// least recently used is dropped when there are too many.
+    /// The record with another sending session.
     fn replacing_sending(&self, sending: Held) -> Self {
-        let mut older = self.older.to_vec();
+        self.replacing(self.older.to_vec(), sending)
+    }
+
+    /// The record with `sending` and, besides it, `older`. The sending session so far joins these
+    /// if it was ever used; the least recently used is dropped when there are too many.
+    fn replacing(&self, mut older: Vec<Held>, sending: Held) -> Self {
         if self.sending.session.state() != SessionState::Pending {
             older.insert(0, self.sending.clone());
             older.truncate(MAX_OLDER_SESSIONS);

@@ -1,5 +1,6 @@
 //! Why a step was refused, an enum for each.
 
+use crate::codec::Malformed;
 use crate::header::HeaderError;
 use crate::skipped::{MAX_SKIP, MAX_SKIPPED_KEYS};
 
@@ -88,4 +89,37 @@ pub enum SavedSessionError {
     /// More skipped keys than [`MAX_SKIPPED_KEYS`].
     #[error("the saved session holds more than {MAX_SKIPPED_KEYS} skipped keys")]
     TooManySkippedKeys,
+}
+
+/// Why a saved record is not read back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SavedRecordError {
+    /// Not the bytes of a record: they end too soon or too late, or count more than is ever kept.
+    #[error("not a saved record")]
+    Malformed,
+    /// Saved by a later version, which may have kept what this one does not know.
+    #[error("the record was saved by a later version, in form {version}")]
+    Version {
+        /// The form that it has.
+        version: u8,
+    },
+    /// Saved under another identity key of ours than the one that is in use.
+    #[error("the record was saved under another identity key")]
+    Identity,
+    /// A public or private key is invalid, or a signature is not that of its key.
+    #[error("the saved record's {field} is not a valid key")]
+    Key {
+        /// Which one, by the specification's name.
+        field: &'static str,
+    },
+    /// The parts are well-formed but no record has them together.
+    #[error("the saved record is in an impossible state")]
+    State,
+}
+
+impl From<Malformed> for SavedRecordError {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
 }

@@ -27,9 +27,9 @@ pub(crate) struct Established {
     /// `MKSKIPPED`
     pub(crate) skipped: SkippedMessageKeys,
     /// The root key between the two root steps of the last turn, from which a forced ratchet makes
-    /// the sending half again. Gone with the first message sent, and not saved. It reveals
-    /// nothing that the state does not hold already: with the ratchet key beside it, it yields
-    /// the root key and sending chain that stand here too.
+    /// the sending half again. Gone with the first message sent. It reveals nothing that the state
+    /// does not hold already: with the ratchet key beside it, it yields the root key and sending
+    /// chain that stand here too.
     pub(crate) renewable: Option<RootKey>,
     pub(crate) post_compromise: bool,
 }

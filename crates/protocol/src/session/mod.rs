@@ -22,7 +22,7 @@ mod saved;
 mod view;
 
 pub(crate) use agreement::Agreement;
-pub use error::{DecryptError, EncryptError, EstablishError, SavedSessionError};
+pub use error::{DecryptError, EncryptError, EstablishError, SavedRecordError, SavedSessionError};
 pub(crate) use message::Message;
 pub use view::SessionState;
 

@@ -6,6 +6,7 @@
 //! Spec: docs/PROTOCOL.md, "Saved session".
 
 mod absent;
+mod binary;
 mod bytes;
 mod json;
 
@@ -205,7 +206,7 @@ impl Saved {
             let keys = group.iter().map(|entry| {
                 (entry.counter, MessageKey::new(Secret::copied_from(&entry.message_key)))
             });
-            skipped = skipped.with(&chain, keys.collect());
+            skipped.add(&chain, keys.collect());
         }
         Ok(skipped)
     }
