@@ -22,7 +22,8 @@
 //! ```
 //!
 //! Layers, each built on those before it: [keys](LocalKeys) and [bundles](PrekeyBundle);
-//! [`x3dh_symmetric`]; [`Session`], one Double Ratchet; [`Record`], all sessions with one peer.
+//! [`x3dh_symmetric`]; [`Session`], one Double Ratchet; [`Record`], all sessions with one peer;
+//! [`StorageKey`], what seals a record before it leaves.
 //! `docs/PROTOCOL.md` specifies the bytes.
 
 mod aead;
@@ -39,6 +40,7 @@ mod message_key;
 pub mod metrics;
 mod record;
 mod root_key;
+mod sealed;
 mod secret;
 mod session;
 mod skipped;
@@ -54,6 +56,7 @@ pub use keys::{
     SignedPrekey, SignedPrekeyPair,
 };
 pub use record::{MAX_INITIATIONS, MAX_OLDER_SESSIONS, Opened, Record, Sealed};
+pub use sealed::{SEALED_OVERHEAD, SealedError, StorageKey};
 pub use session::{
     DecryptError, Decrypted, EncryptError, Encrypted, EstablishError, SavedRecordError,
     SavedSessionError, Session, SessionState,

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use stvor_protocol::metrics::{AttestationPayload, Counters, MetricsKey, MetricsPayload};
 use stvor_protocol::{
-    Header, LocalKeys, RatchetKeyPair, Record, Session, SignedPrekey, x3dh_symmetric,
+    Header, LocalKeys, RatchetKeyPair, Record, Session, SignedPrekey, StorageKey, x3dh_symmetric,
 };
 
 fn assert_prints(value: &impl Debug, expected: &str) {
@@ -21,6 +21,7 @@ fn keys_and_bundles_print_their_type() {
     assert_prints(ours.identity(), "IdentityKeyPair { .. }");
     assert_prints(ours.identity_key(), "IdentityKey { .. }");
     assert_prints(ours.signed_prekey(), "SignedPrekeyPair { .. }");
+    assert_prints(&StorageKey::derive(ours.identity()), "StorageKey { .. }");
     let prekey: &SignedPrekey = ours.signed_prekey().public();
     assert_prints(prekey, "SignedPrekey { .. }");
     let ratchet = RatchetKeyPair::generate(&mut rng);

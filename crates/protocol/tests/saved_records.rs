@@ -7,7 +7,8 @@ use proptest::sample::Index;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use stvor_protocol::{
-    DecryptError, LocalKeys, Record, SavedRecordError, SessionState, SignedPrekeyPair,
+    DecryptError, LocalKeys, MAX_INITIATIONS, MAX_OLDER_SESSIONS, MAX_SKIPPED_KEYS, Record,
+    SavedRecordError, SessionState, SignedPrekeyPair,
 };
 
 /// What may happen to a side. `Index` picks among the messages to it, sent so far.
@@ -193,6 +194,7 @@ proptest! {
 struct Saved {
     name: &'static str,
     keys: LocalKeys,
+    their_keys: LocalKeys,
     bytes: Vec<u8>,
 }
 
@@ -201,8 +203,11 @@ fn saved() -> Vec<Saved> {
     let rng = &mut ChaCha20Rng::seed_from_u64(7);
     let [mut a, mut b] = pair(rng);
     let mut saved = Vec::new();
+    let both = [a.keys.clone(), b.keys.clone()];
     let mut save = |name, side: &Side| {
-        saved.push(Saved { name, keys: side.keys.clone(), bytes: side.record.to_bytes().to_vec() });
+        let of_b = usize::from(side.keys.identity_key() == both[1].identity_key());
+        let [keys, their_keys] = [of_b, 1 - of_b].map(|of| both[of].clone());
+        saved.push(Saved { name, keys, their_keys, bytes: side.record.to_bytes().to_vec() });
     };
     let send = |from: &mut Side, to: &mut Side| {
         let sealed = from.record.encrypt(b"text", &mut ChaCha20Rng::seed_from_u64(8)).unwrap();
@@ -273,4 +278,163 @@ fn a_record_of_another_identity_or_version_is_refused() {
         saved.bytes[0] = 0;
         assert_refused(&saved, "version", SavedRecordError::Malformed, &saved.bytes);
     }
+}
+
+fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
+    bytes[at..at + value.len()].copy_from_slice(value);
+}
+
+/// Refuses a record that is as it was but for what `alter` does; it gets the bytes and where the
+/// agreement begins, the fourth of: owner, bundle, signature, agreement.
+#[track_caller]
+fn assert_altered(
+    name: &str,
+    what: &str,
+    expected: SavedRecordError,
+    alter: impl FnOnce(&Saved, &mut Vec<u8>, usize),
+) {
+    let saved = saved().into_iter().find(|saved| saved.name == name).unwrap();
+    let mut bytes = saved.bytes.clone();
+    let agreement = 197 + usize::from(bytes[196]);
+    alter(&saved, &mut bytes, agreement);
+    assert!(bytes != saved.bytes, "{what}: nothing altered");
+    assert_refused(&saved, what, expected, &bytes);
+}
+
+const HUGE: [u8; 9] = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]; // 2^63 - 1
+
+#[test]
+fn keys_that_are_none_are_refused() {
+    use SavedRecordError::{Key, State};
+    let refused = |what, expected, alter: &dyn Fn(&Saved, &mut Vec<u8>, usize)| {
+        assert_altered("pending", what, expected, alter);
+    };
+    refused("their identity key", Key { field: "IK" }, &|_, v, _| v[67] ^= 1);
+    refused("their signed prekey", Key { field: "SPK" }, &|_, v, _| v[132] ^= 1);
+    refused("signature", Key { field: "SPK" }, &|_, v, at| v[at - 1] ^= 1);
+    refused("our own bundle", State, &|saved, v, at| {
+        let keys = &saved.keys;
+        let bundle =
+            [&keys.identity_key().as_bytes()[..], keys.signed_prekey().public().as_bytes()];
+        let signature = [&[keys.signature().len() as u8], keys.signature()].concat();
+        v.splice(66..at, [&bundle.concat()[..], &signature].concat());
+    });
+    refused("shared secret", State, &|_, v, at| put(v, at, &[0; 32]));
+    refused("our signed prekey", Key { field: "SPK" }, &|_, v, at| put(v, at + 32, &[0; 32]));
+    refused("their signed prekey as ours", State, &|saved, v, at| {
+        put(v, at + 32, &*saved.their_keys.signed_prekey().to_bytes());
+    });
+    refused("ratchet key", Key { field: "DHs" }, &|_, v, at| put(v, at + 71, &[0xff; 32]));
+}
+
+#[test]
+fn states_that_no_step_leads_to_are_refused() {
+    use SavedRecordError::{Key, Malformed, State};
+    let initiated = |what, expected, alter: &dyn Fn(&Saved, &mut [u8], usize)| {
+        // The session stands behind the agreement and a count.
+        assert_altered("initiated", what, expected, |saved, v, at| alter(saved, v, at + 65));
+    };
+    initiated("kind", Malformed, &|_, v, at| v[at] = 5);
+    initiated("flags", Malformed, &|_, v, at| v[at + 5] = 2);
+    initiated("root key", State, &|_, v, at| put(v, at + 6, &[0; 32]));
+    initiated("their signed prekey", Key { field: "SPK" }, &|_, v, at| v[at + 71] ^= 1);
+    initiated("another signed prekey", State, &|saved, v, at| {
+        put(v, at + 70, saved.keys.identity_key().as_bytes());
+    });
+    initiated("chain key", State, &|_, v, at| put(v, at + 135, &[0; 32]));
+    initiated("nothing sent", State, &|_, v, at| put(v, at + 167, &[0; 4]));
+
+    let established = |what, expected, alter: &dyn Fn(&Saved, &mut Vec<u8>, usize)| {
+        // The one key that has begun a session here stands before it.
+        assert_altered("with skipped keys", what, expected, |saved, v, at| {
+            assert_eq!((v[at + 64], v[at + 97], v[at + 102]), (1, 4, 2), "as expected below");
+            alter(saved, v, at + 97);
+        });
+    };
+    established("flags", Malformed, &|_, v, at| v[at + 5] |= 4);
+    established("root key", State, &|_, v, at| put(v, at + 6, &[0; 32]));
+    established("root key between", State, &|_, v, at| put(v, at + 38, &[0; 32]));
+    established("ratchet key", Key { field: "DHs" }, &|_, v, at| put(v, at + 70, &[0; 32]));
+    established("their ratchet key", Key { field: "DHr" }, &|_, v, at| v[at + 103] ^= 1);
+    established("sending chain", State, &|_, v, at| put(v, at + 167, &[0; 32]));
+    established("sent, and renewable", State, &|_, v, at| v[at + 202] = 1);
+    established("receiving chain", State, &|_, v, at| put(v, at + 203, &[0; 32]));
+    established("nothing received", State, &|_, v, at| put(v, at + 235, &[0; 4]));
+    established("skipped, not received", State, &|_, v, at| v[at + 238] = 2);
+    established("chains", Malformed, &|_, v, at| drop(v.splice(at + 243..at + 244, HUGE)));
+    established("a chain twice", State, &|_, v, at| {
+        let chain = v[at + 244..at + 382].to_vec();
+        v[at + 243] = 2;
+        v.splice(at + 382..at + 382, chain);
+    });
+    established("the current chain not last", State, &|saved, v, at| {
+        let mut other = v[at + 244..at + 382].to_vec();
+        put(&mut other, 0, saved.keys.identity_key().as_bytes());
+        v[at + 243] = 2;
+        v.splice(at + 382..at + 382, other);
+    });
+    established("skipped chain", Key { field: "MKSKIPPED" }, &|_, v, at| v[at + 245] ^= 1);
+    established("no key in a chain", Malformed, &|_, v, at| v[at + 309] = 0);
+    established("too many keys", Malformed, &|_, v, at| {
+        v.splice(at + 309..at + 310, [0xe9, 0x07]); // 1,001
+    });
+    established("keys", Malformed, &|_, v, at| drop(v.splice(at + 309..at + 310, HUGE)));
+    established("a key twice", State, &|_, v, at| v[at + 349] = 1);
+    established("initiator key", Key { field: "initiator key" }, &|_, v, at| v[at + 383] ^= 1);
+    established("one that began nothing", State, &|saved, v, at| {
+        put(v, at + 382, saved.keys.identity_key().as_bytes());
+    });
+    established("older sessions", Malformed, &|_, v, at| v[at + 447] = 5);
+    established("older sessions, many", Malformed, &|_, v, at| {
+        v.splice(at + 447..at + 448, HUGE);
+    });
+    established("an older one that is pending", State, &|_, v, at| {
+        v.truncate(at + 448);
+        v.extend([&[0; 6][..], &[1; 32]].concat());
+    });
+    established("an older one of a later generation", State, &|_, v, at| v[at + 452] = 1);
+    established("initiations", Malformed, &|_, v, at| {
+        v.splice(at - 33..at - 32, [0xe9, 0x07]);
+    });
+    established("initiations, many", Malformed, &|_, v, at| drop(v.splice(at - 33..at - 32, HUGE)));
+    established("an initiation twice", Malformed, &|_, v, at| {
+        let digest = v[at - 32..at].to_vec();
+        v[at - 33] = 2;
+        v.splice(at..at, digest);
+    });
+}
+
+#[test]
+fn a_record_at_its_limits_is_read_back() {
+    let rng = &mut ChaCha20Rng::seed_from_u64(1);
+    let [mut a, mut b] = pair(rng);
+    for round in 0..MAX_INITIATIONS {
+        let bundle = a.record.bundle().clone();
+        a.record = Record::new(&a.keys, bundle, rng).unwrap();
+        // Each of the last five leaves as many keys behind as a session keeps.
+        let messages = if round + 5 < MAX_INITIATIONS { 1 } else { 1006 };
+        for number in 0..messages {
+            let sealed = a.record.encrypt(b"text", rng).unwrap();
+            a.record = sealed.record;
+            if number % 201 == 0 {
+                let opened = b.record.decrypt(&b.keys, &sealed.header, &sealed.ciphertext, rng);
+                b.record = opened.unwrap().record;
+            }
+        }
+    }
+    assert_eq!(b.record.session_count(), 1 + MAX_OLDER_SESSIONS);
+    assert_eq!(b.record.sending_session().skipped_count(), MAX_SKIPPED_KEYS);
+    let bytes = b.record.to_bytes();
+    assert_eq!(*b.read_back().to_bytes(), *bytes);
+    assert!(bytes.len() < 250_000, "{} bytes", bytes.len());
+}
+
+#[test]
+fn an_idle_record_is_small() {
+    let longest = saved()
+        .iter()
+        .filter(|saved| saved.name != "with skipped keys")
+        .map(|saved| saved.bytes.len())
+        .max();
+    assert!(longest < Some(1024), "{longest:?}");
 }

@@ -110,7 +110,7 @@ pub enum SavedRecordError {
     /// A public or private key is invalid, or a signature is not that of its key.
     #[error("the saved record's {field} is not a valid key")]
     Key {
-        /// Which one, by the specification's name.
+        /// Which one, by the specification's name where it has one.
         field: &'static str,
     },
     /// The parts are well-formed but no record has them together.

@@ -224,6 +224,9 @@ fn read_skipped(
 ) -> Result<SkippedMessageKeys, SavedRecordError> {
     let mut skipped = SkippedMessageKeys::default();
     let chains = reader.length()?;
+    if chains > MAX_SKIPPED_KEYS {
+        return Err(SavedRecordError::Malformed); // none is empty
+    }
     for left in (0..chains).rev() {
         let chain = reader.array::<65>()?;
         if skipped.holds_chain(chain) {
