@@ -32,6 +32,7 @@ mod chain;
 mod chain_key;
 mod codec;
 mod curve;
+pub mod delivery;
 mod fingerprint;
 mod header;
 mod kdf;

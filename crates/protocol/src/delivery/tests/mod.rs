@@ -1,0 +1,3 @@
+//! Laws of delivery.
+
+mod rules;
