@@ -148,7 +148,7 @@ fn expected(note: &str, (status, mut body): (u64, Value), ours: &Value) -> (u64,
             body["connectedUsers"] = 0.into();
             body["totalConnections"] = 0.into();
             body["totalMessages"] = body["messages"].clone();
-            body["features"] = json!(["websocket", "ack", "leave"]);
+            body["features"] = json!(["websocket", "ack", "leave", "prekeys"]);
             (200, body)
         }
         "register: body larger than a million characters" => {

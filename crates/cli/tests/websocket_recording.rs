@@ -98,7 +98,7 @@ async fn check_http(relay: &Relay, step: &Value, at: &str) {
             expected["server"] = json!("stvor-mock-relay");
             expected["version"] = json!(env!("CARGO_PKG_VERSION"));
             expected["uptime"] = body["uptime"].clone();
-            expected["features"] = json!(["websocket", "ack", "leave"]);
+            expected["features"] = json!(["websocket", "ack", "leave", "prekeys"]);
             expected["users"] = body["users"].clone();
             expected["messages"] = step["body"]["totalMessages"].clone();
             assert!(body["uptime"].is_f64() && body["users"].is_u64(), "{at}");

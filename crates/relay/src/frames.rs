@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use stvor_wire::{Handshake, HandshakeStatus, RefusalCode, RelayFrame};
+use stvor_wire::{Handshake, HandshakeStatus, OneTimePrekey, RefusalCode, RelayFrame};
 
 /// A frame that has a `type` this relay knows and the fields it needs.
 #[derive(Debug)]
@@ -25,6 +25,10 @@ pub(crate) enum ClientFrame<'a> {
     Leave { user: Cow<'a, str> },
     /// Deliveries that the client has committed.
     Received(Vec<u64>),
+    /// One-time prekeys of a user of the socket.
+    Prekeys { user: Cow<'a, str>, prekeys: Vec<OneTimePrekey> },
+    /// Asks for a user's keys.
+    Lookup { user: Cow<'a, str> },
 }
 
 /// The fields of a `message` frame that the relay reads; JSON text where it only echoes them.
@@ -52,6 +56,8 @@ struct Fields<'a> {
     keys: Option<&'a RawValue>,
     #[serde(borrow, default)]
     deliveries: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    prekeys: Option<&'a RawValue>,
 }
 
 impl<'a> ClientFrame<'a> {
@@ -70,6 +76,11 @@ impl<'a> ClientFrame<'a> {
                 keys: fields.keys.map(RawValue::get),
             }),
             "leave" => Some(Self::Leave { user: string(fields.user)? }),
+            "prekeys" => Some(Self::Prekeys {
+                user: string(fields.user)?,
+                prekeys: serde_json::from_str(fields.prekeys?.get()).ok()?,
+            }),
+            "lookup" => Some(Self::Lookup { user: string(fields.user)? }),
             "received" => serde_json::from_str(fields.deliveries?.get()).ok().map(Self::Received),
             _ => None,
         }
@@ -113,6 +124,11 @@ impl Refusal {
     pub(crate) const STORAGE_FULL: Self =
         Self::new(RefusalCode::StorageFull, "This relay stores as much as it may.");
 
+    pub(crate) const NOT_ANNOUNCED: Self = Self::new(
+        RefusalCode::InvalidFrame,
+        "Prekeys of a user whom this connection has not announced with keys.",
+    );
+
     const fn new(code: RefusalCode, message: &'static str) -> Self {
         Self { code, message }
     }
@@ -152,6 +168,27 @@ pub(crate) fn queued(id: Option<&str>, to: &str) -> Bytes {
     let (id, to) = (id.unwrap_or("null"), quoted(to));
     let message = "Recipient is offline. Message queued for delivery.";
     format!(r#"{{"type":"queued","id":{id},"to":{to},"message":"{message}"}}"#).into()
+}
+
+/// `prekeys`, as the relay says it.
+pub(crate) fn prekeys_left(user: &str, left: usize) -> Bytes {
+    format!(r#"{{"type":"prekeys","user":{},"left":{left}}}"#, quoted(user)).into()
+}
+
+/// `found`; `keys` is JSON text.
+pub(crate) fn found(user: &str, keys: &[u8], prekey: Option<&OneTimePrekey>) -> Bytes {
+    let prekey = prekey.and_then(|prekey| serde_json::to_string(prekey).ok());
+    let prekey = prekey.map(|prekey| format!(r#","prekey":{prekey}"#)).unwrap_or_default();
+    let mut frame = format!(r#"{{"type":"found","user":{},"pub":"#, quoted(user)).into_bytes();
+    frame.extend_from_slice(keys);
+    frame.extend_from_slice(prekey.as_bytes());
+    frame.push(b'}');
+    frame.into()
+}
+
+/// `unknown`.
+pub(crate) fn unknown(user: &str) -> Bytes {
+    format!(r#"{{"type":"unknown","user":{}}}"#, quoted(user)).into()
 }
 
 /// `error`; `id` is JSON text.
@@ -196,6 +233,10 @@ mod tests {
             r#"{"type":"announce","user":""}"#,
             r#"{"type":"received"}"#,
             r#"{"type":"received","deliveries":[-1]}"#,
+            r#"{"type":"prekeys","user":"bob"}"#,
+            r#"{"type":"prekeys","user":"bob","prekeys":[{"id":-1,"key":"k"}]}"#,
+            r#"{"type":"prekeys","user":"bob","prekeys":[{"id":1}]}"#,
+            r#"{"type":"lookup"}"#,
             r#"{"type":"unknown","x":1}"#,
             r#"{"type":"message","to":"a","to":"b"}"#,
             r#"{"type":"message","to":"a"} trailing"#,
@@ -229,5 +270,16 @@ mod tests {
             panic!()
         };
         assert_eq!(announce.public_keys, Some(serde_json::json!({"k": 1})));
+        let user = "b\"ob".to_owned();
+        assert_eq!(
+            parse(prekeys_left(&user, 7)),
+            RelayFrame::Prekeys { user: user.clone(), left: 7 }
+        );
+        assert_eq!(parse(unknown(&user)), RelayFrame::Unknown { user: user.clone() });
+        for prekey in [None, Some(OneTimePrekey { id: 7, key: "k\"".into() })] {
+            let public_keys = serde_json::json!({"k": 1});
+            let answer = parse(found(&user, b"{\"k\":1}", prekey.as_ref()));
+            assert_eq!(answer, RelayFrame::Found { user: user.clone(), public_keys, prekey });
+        }
     }
 }

@@ -5,7 +5,7 @@ use hyper::header::AUTHORIZATION;
 use hyper::{Method, Request, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
-use stvor_wire::{FEATURE_ACK, FEATURE_LEAVE};
+use stvor_wire::{FEATURE_ACK, FEATURE_LEAVE, FEATURE_PREKEYS};
 
 use super::answer::{self, Answer, Failure};
 use super::body;
@@ -114,7 +114,7 @@ fn health(hub: &Hub) -> Value {
         "connectedUsers": health.connected_users,
         "totalConnections": health.connections,
         "totalMessages": health.messages,
-        "features": ["websocket", FEATURE_ACK, FEATURE_LEAVE],
+        "features": ["websocket", FEATURE_ACK, FEATURE_LEAVE, FEATURE_PREKEYS],
     })
 }
 

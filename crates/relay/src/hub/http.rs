@@ -219,6 +219,7 @@ impl Hub {
         let Some(user) = state.users.remove(key) else { return Err(HttpError::NoUser) };
         state.stored_bytes -= user.mailbox.bytes();
         state.stored_bytes -= user.keys.as_ref().map_or(0, |keys| keys.frame.len());
+        state.stored_bytes -= user.prekeys.as_ref().map_or(0, |prekeys| prekeys.bytes());
         for id in user.mailbox.iter().filter_map(|message| message.id) {
             state.posted.remove(&id);
         }

@@ -6,6 +6,7 @@
 
 mod http;
 mod mailbox;
+mod prekeys;
 mod recent;
 mod sockets;
 #[cfg(test)]
@@ -51,7 +52,7 @@ struct State {
     posted: HashMap<MessageId, (UserKey, Sequence)>,
     next_socket: u64,
     next_sequence: Sequence,
-    /// Mailboxes, keys, and frames and bodies that have arrived in part.
+    /// Mailboxes, keys, one-time prekeys, and frames and bodies that have arrived in part.
     stored_bytes: usize,
     total_connections: u64,
     total_messages: u64,
@@ -217,6 +218,7 @@ impl State {
     /// Gives the user the keys, if there is room for them.
     fn set_keys(&mut self, user: UserKey, keys: &str) -> Result<(), Refusal> {
         self.check_keys(Some(keys))?;
+        self.drop_foreign_prekeys(user, keys);
         let freed = self.users.set_keys(user, keys);
         let held = self.users.get(user).and_then(|user| user.keys.as_ref());
         self.stored_bytes += held.map_or(0, |keys| keys.frame.len());

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::mailbox::Sequence;
+use super::prekeys::Allowance;
 use super::users::UserKey;
 use crate::token::Namespace;
 use crate::websocket::Frame;
@@ -65,6 +66,10 @@ pub(super) struct Socket {
     pub(super) namespace: Namespace,
     /// The client answers deliveries with `received`.
     pub(super) acknowledges: bool,
+    /// The client uploads one-time prekeys and looks users up.
+    pub(super) hands_out_prekeys: bool,
+    /// How many prekeys it may still be given.
+    pub(super) lookups: Allowance,
     /// It named features of ours: tell it of every user, and of frames that make no sense.
     pub(super) speaks_ours: bool,
     /// Those it announced and no other socket has announced since. As long as it has one, it hears
@@ -89,6 +94,8 @@ impl Socket {
         Self {
             namespace,
             acknowledges,
+            hands_out_prekeys: false,
+            lookups: Allowance::default(),
             speaks_ours,
             users: Vec::new(),
             pending: VecDeque::new(),

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+mod prekeys;
+
 use proptest::prelude::*;
 
 use super::*;

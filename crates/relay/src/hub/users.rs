@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::mailbox::Mailbox;
+use super::prekeys::Prekeys;
 use super::sockets::SocketKey;
 use crate::frames;
 use crate::token::Namespace;
@@ -42,6 +43,8 @@ pub(super) struct User {
     pub(super) namespace: Namespace,
     pub(super) id: Arc<str>,
     pub(super) keys: Option<Keys>,
+    /// For as long as the keys are of the same identity. Few users have any on most relays.
+    pub(super) prekeys: Option<Box<Prekeys>>,
     /// Announced or registered; otherwise mail for an unknown id waits here.
     pub(super) known: bool,
     /// Registered over HTTP: stays in its namespace.
@@ -162,6 +165,7 @@ impl Users {
             namespace: namespace.clone(),
             id,
             keys: None,
+            prekeys: None,
             known: false,
             registered: false,
             socket: None,

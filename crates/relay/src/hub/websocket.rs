@@ -1,9 +1,10 @@
 //! What WebSocket connections do to the state.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
-use stvor_wire::{FEATURE_ACK, FEATURE_LEAVE};
+use stvor_wire::{FEATURE_ACK, FEATURE_LEAVE, FEATURE_PREKEYS};
 use tokio::sync::Notify;
 use tracing::debug;
 
@@ -59,10 +60,12 @@ impl Hub {
     pub(crate) fn connect(&self, namespace: Namespace, wanted: Option<&str>) -> Connected {
         let named =
             |feature: &str| wanted.is_some_and(|w| w.split(',').any(|w| w.trim() == feature));
+        let features = [FEATURE_ACK, FEATURE_LEAVE, FEATURE_PREKEYS];
         let features: Vec<String> =
-            [FEATURE_ACK, FEATURE_LEAVE].into_iter().filter(|f| named(f)).map(Into::into).collect();
+            features.into_iter().filter(|f| named(f)).map(Into::into).collect();
         let mut state = self.state();
         let mut socket = Socket::new(namespace, named(FEATURE_ACK), !features.is_empty());
+        socket.hands_out_prekeys = named(FEATURE_PREKEYS);
         let key = SocketKey(state.next_socket);
         state.next_socket += 1;
         state.total_connections += 1;
@@ -107,6 +110,8 @@ impl Hub {
             }
             Some(ClientFrame::Leave { user }) => state.leave(from, &user),
             Some(ClientFrame::Received(deliveries)) => state.received(from, &deliveries),
+            Some(ClientFrame::Prekeys { user, prekeys }) => state.upload(from, &user, prekeys),
+            Some(ClientFrame::Lookup { user }) => state.look_up(from, &user, Instant::now()),
             None => state.unreadable(from),
         }
     }
@@ -194,12 +199,12 @@ impl State {
         }
     }
 
-    fn answer(&mut self, key: SocketKey, text: Bytes) {
+    pub(super) fn answer(&mut self, key: SocketKey, text: Bytes) {
         self.send(key, Frame::Text(text));
     }
 
     /// The original ignores what it cannot read, and so do we towards its clients.
-    fn unreadable(&mut self, from: SocketKey) {
+    pub(super) fn unreadable(&mut self, from: SocketKey) {
         if self.sockets.get(&from).is_some_and(|socket| socket.speaks_ours) {
             self.answer(from, frames::error(None, &Refusal::INVALID_FRAME));
         }
@@ -222,6 +227,7 @@ impl State {
         let moved = self.online(user, from);
         debug!(user = id, "announced");
         self.broadcast(user, &frames::announce(id, keys), Some(from));
+        self.tell_left(user);
         if moved {
             self.deliver_mailbox(user, from);
         }
