@@ -91,6 +91,8 @@ struct Export<'a> {
 struct ExportedData<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     public_keys: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    one_time_prekeys: Option<usize>,
     pending_messages: usize,
     registered_at: String,
     last_activity: String,
@@ -227,6 +229,7 @@ impl Project<'_> {
             relay: "stvor-mock-relay",
             data: ExportedData {
                 public_keys: exported.keys.as_deref().and_then(raw),
+                one_time_prekeys: exported.prekeys,
                 pending_messages: exported.pending,
                 registered_at: iso8601(exported.since),
                 last_activity: iso8601(exported.last_activity),

@@ -58,6 +58,8 @@ pub(crate) struct Erased {
 pub(crate) struct Exported {
     pub(crate) at: u64,
     pub(crate) keys: Option<Bytes>,
+    /// How many one-time prekeys, if any were ever uploaded.
+    pub(crate) prekeys: Option<usize>,
     pub(crate) pending: usize,
     pub(crate) since: u64,
     pub(crate) last_activity: u64,
@@ -237,6 +239,7 @@ impl Hub {
         Ok(Exported {
             at: now(),
             keys: user.keys.as_ref().map(|keys| keys.json()),
+            prekeys: user.prekeys.as_ref().map(|prekeys| prekeys.len()),
             pending: user.mailbox.len(),
             since: user.since,
             last_activity: user.last_activity,

@@ -78,6 +78,11 @@ pub(super) struct Prekeys {
 }
 
 impl Prekeys {
+    /// How many are left.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// What they take of the relay's memory, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.waiting.iter().map(cost).sum()
@@ -158,7 +163,7 @@ impl State {
         }
         let kept = user.prekeys.get_or_insert_default();
         for prekey in prekeys {
-            if kept.waiting.len() < MAX_PREKEYS && kept.is_new(&prekey) {
+            if kept.len() < MAX_PREKEYS && kept.is_new(&prekey) {
                 self.stored_bytes += cost(&prekey);
                 kept.waiting.push_back(prekey);
             }
@@ -176,7 +181,7 @@ impl State {
         if !socket.hands_out_prekeys {
             return;
         }
-        let left = user.prekeys.as_ref().map_or(0, |prekeys| prekeys.waiting.len());
+        let left = user.prekeys.as_ref().map_or(0, |prekeys| prekeys.len());
         if let Some(prekeys) = &mut user.prekeys {
             prekeys.told_low = left < LOW;
         }
@@ -204,7 +209,7 @@ impl State {
             if allowed { prekeys.hand_out() } else { None }
         });
         self.stored_bytes -= prekey.as_ref().map_or(0, cost);
-        let low = user.prekeys.as_ref().is_some_and(|p| p.waiting.len() < LOW && !p.told_low);
+        let low = user.prekeys.as_ref().is_some_and(|p| p.len() < LOW && !p.told_low);
         self.answer(from, frames::found(id, &keys, prekey.as_ref()));
         if let Some(key) = key.filter(|_| low) {
             self.tell_left(key);
