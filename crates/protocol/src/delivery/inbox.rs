@@ -114,6 +114,7 @@ impl Inbox {
     pub(super) fn learn(&mut self, place: &Place) -> Vec<InboxItem> {
         let mut delivered = Vec::new();
         self.advance_to(place.oldest - 1, &mut delivered);
+        self.settle(&mut delivered);
         if place.prev <= self.last {
             self.advance_to(place.seq - 1, &mut delivered);
         } else if let Some(pending) = self.pending.get_mut(place.seq) {
