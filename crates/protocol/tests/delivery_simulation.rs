@@ -6,7 +6,7 @@
 //!
 //! The law: once the network is fair, both sides fall silent; then every message that was pushed,
 //! neither withdrawn nor forgotten with its sender's state, has been handled, once and in order.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 
