@@ -36,6 +36,7 @@ pub mod delivery;
 mod fingerprint;
 mod header;
 mod kdf;
+mod kem;
 mod keys;
 mod message_key;
 pub mod metrics;

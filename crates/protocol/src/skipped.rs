@@ -78,9 +78,7 @@ impl SkippedMessageKeys {
             Some(chain) => Arc::make_mut(chain).keys.extend(keys),
             None => chains.push(Arc::new(SkippedChain { ratchet_key: *ratchet_key, keys })),
         }
-        while self.count > MAX_SKIPPED_KEYS {
-            self.remove(0, 0);
-        }
+        self.drop_oldest();
     }
 
     /// Every chain of which keys are kept, oldest first, and those keys with their numbers.
@@ -100,6 +98,20 @@ impl SkippedMessageKeys {
     /// Newest first: late messages mostly belong to a recent chain.
     fn chain(&self, ratchet_key: &RatchetKeyBytes) -> Option<usize> {
         self.chains.iter().rposition(|chain| chain.ratchet_key == *ratchet_key)
+    }
+
+    /// Drops what is beyond [`MAX_SKIPPED_KEYS`].
+    fn drop_oldest(&mut self) {
+        let chains = Arc::make_mut(&mut self.chains);
+        while let Some(excess) = self.count.checked_sub(MAX_SKIPPED_KEYS).filter(|&n| n > 0) {
+            let keys = &mut Arc::make_mut(&mut chains[0]).keys;
+            let dropped = excess.min(keys.len());
+            keys.drain(..dropped);
+            if keys.is_empty() {
+                chains.remove(0);
+            }
+            self.count -= dropped;
+        }
     }
 
     fn remove(&mut self, at: usize, position: usize) {

@@ -24,6 +24,7 @@ use portable as backend;
 
 use std::sync::Arc;
 
+use p256::elliptic_curve::sec1::ToSec1Point as _;
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
@@ -37,6 +38,9 @@ pub(crate) const POINT_LENGTH: usize = 65;
 
 /// First byte of an uncompressed point. Compressed, hybrid and infinite ones are refused.
 const UNCOMPRESSED: u8 = 4;
+
+/// Length of a compressed public key, `02 || x` or `03 || x`: wire 4's handshake has them.
+pub(crate) const COMPRESSED_LENGTH: usize = 33;
 
 /// The x coordinate that two key pairs agree on: 32 bytes, never shortened.
 pub(crate) struct DhOutput(Secret<32>);
@@ -67,6 +71,20 @@ impl PublicKey {
         let bytes = uncompressed(bytes)?;
         let handle = backend::PublicKey::from_uncompressed(&bytes)?;
         Some(Self(Arc::new(Point { bytes, handle })))
+    }
+
+    /// `None` unless `bytes` are `02` or `03` and the x coordinate of a point on the curve. Costs
+    /// a square root.
+    pub(crate) fn parse_compressed(bytes: &[u8; COMPRESSED_LENGTH]) -> Option<Self> {
+        let point = p256::PublicKey::from_sec1_bytes(bytes).ok()?;
+        Self::parse(point.to_sec1_point(false).as_bytes())
+    }
+
+    pub(crate) fn to_compressed(&self) -> [u8; COMPRESSED_LENGTH] {
+        let mut bytes = [0; COMPRESSED_LENGTH];
+        bytes.copy_from_slice(&self.0.bytes[..COMPRESSED_LENGTH]);
+        bytes[0] = 2 | (self.0.bytes[POINT_LENGTH - 1] & 1); // whether y is odd
+        bytes
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8; POINT_LENGTH] {

@@ -3,12 +3,11 @@
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use super::{DecryptError, Message, OpenedBy, Sending, State};
+use super::{DecryptError, Message, OpenedBy, Sending};
 use crate::chain::{ReceivingChain, SendingChain};
-use crate::header::Header;
 use crate::keys::{RatchetKeyPair, RatchetPublicKey};
 use crate::root_key::RootKey;
-use crate::skipped::{MAX_SKIP, SkippedMessageKeys};
+use crate::skipped::SkippedMessageKeys;
 
 #[derive(Clone)]
 pub(crate) struct Established {
@@ -55,8 +54,8 @@ impl Turn<'_> {
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<(Established, Zeroizing<Vec<u8>>, OpenedBy), DecryptError> {
         let header = &message.header;
-        let missing = skip_distance(0, header.counter)?;
-        let before = self.ending.map(|state| state.last_of_chain(header)).transpose()?;
+        let missing = skip_distance(0, header.counter, message.max_skip)?;
+        let before = self.ending.map(|state| state.last_of_chain(message)).transpose()?;
         let their_ratchet_key = RatchetPublicKey::parse(&header.ratchet_key)
             .map_err(|_| DecryptError::InvalidRatchetKey)?;
 
@@ -115,9 +114,9 @@ impl Established {
     }
 
     /// How long the receiving chain was, by the header of the next one.
-    fn last_of_chain(&self, header: &Header) -> Result<u32, DecryptError> {
-        let length = header.previous_chain_length.max(self.receiving.counter);
-        skip_distance(self.receiving.counter, length)
+    fn last_of_chain(&self, message: &Message<'_>) -> Result<u32, DecryptError> {
+        let length = message.header.previous_chain_length.max(self.receiving.counter);
+        skip_distance(self.receiving.counter, length, message.max_skip)
     }
 
     /// The keys kept, and those of the receiving chain's messages before number `last`.
@@ -131,7 +130,7 @@ impl Established {
         message: &Message<'_>,
     ) -> Result<(Self, Zeroizing<Vec<u8>>, OpenedBy), DecryptError> {
         let header = &message.header;
-        let until = skip_distance(self.receiving.counter, header.counter)?;
+        let until = skip_distance(self.receiving.counter, header.counter, message.max_skip)?;
         let (receiving, skipped) = self.receiving.skip(until);
         let (receiving, message_key) = next(&receiving)?;
         let plaintext = message.open_with(&message_key)?;
@@ -166,8 +165,8 @@ impl Sending for Established {
         self.previous_chain_length
     }
 
-    fn with_sending(&self, sending: SendingChain) -> State {
-        State::Established(Self { sending, renewable: None, ..self.clone() })
+    fn with_sending(&self, sending: SendingChain) -> Self {
+        Self { sending, renewable: None, ..self.clone() }
     }
 }
 
@@ -183,10 +182,10 @@ fn sending_half(
 }
 
 /// `counter`, if a chain whose next message is `from` may skip to it.
-fn skip_distance(from: u32, counter: u32) -> Result<u32, DecryptError> {
+fn skip_distance(from: u32, counter: u32, max_skip: u32) -> Result<u32, DecryptError> {
     match counter.checked_sub(from) {
         None => Err(DecryptError::MissingMessageKey { counter }),
-        Some(distance) if distance > MAX_SKIP => Err(DecryptError::TooManySkipped),
+        Some(distance) if distance > max_skip => Err(DecryptError::TooManySkipped),
         Some(_) => Ok(counter),
     }
 }

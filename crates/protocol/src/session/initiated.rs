@@ -4,7 +4,7 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use super::established::{Established, Turn};
-use super::{DecryptError, Message, OpenedBy, Sending, State};
+use super::{DecryptError, Message, OpenedBy, Sending};
 use crate::chain::SendingChain;
 use crate::keys::{RatchetKeyPair, SignedPrekey};
 use crate::root_key::RootKey;
@@ -58,7 +58,7 @@ impl Sending for Initiated {
         0
     }
 
-    fn with_sending(&self, sending: SendingChain) -> State {
-        State::Initiated(Self { sending, ..self.clone() })
+    fn with_sending(&self, sending: SendingChain) -> Self {
+        Self { sending, ..self.clone() }
     }
 }

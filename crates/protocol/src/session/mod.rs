@@ -23,6 +23,8 @@ mod view;
 
 pub(crate) use agreement::Agreement;
 pub use error::{DecryptError, EncryptError, EstablishError, SavedRecordError, SavedSessionError};
+pub(crate) use established::{Established, Turn};
+pub(crate) use initiated::Initiated;
 pub(crate) use message::Message;
 pub use view::SessionState;
 
@@ -38,8 +40,6 @@ use crate::header::{HEADER_LENGTH, Header};
 use crate::keys::{
     IdentityKey, IdentityKeyPair, LocalKeys, RatchetKeyPair, SignedPrekey, SignedPrekeyPair,
 };
-use established::Established;
-use initiated::Initiated;
 use pending::Pending;
 
 /// A session with one peer. Clones share the keys and cost some 100 ns.
@@ -185,24 +185,12 @@ impl Session {
 
     fn encrypt_in(
         &self,
-        state: &impl Sending,
+        state: &(impl Sending + Into<State>),
         plaintext: &[u8],
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<Encrypted, EncryptError> {
-        let chain = state.sending();
-        let (next, message_key) = chain.step().ok_or(EncryptError::ChainExhausted)?;
-        let mut nonce = [0; _];
-        rng.fill_bytes(&mut nonce);
-        let header = Header {
-            ratchet_key: *state.ratchet_key().public().as_bytes(),
-            previous_chain_length: state.previous_chain_length(),
-            counter: chain.counter,
-            nonce,
-        }
-        .to_bytes();
-        let ciphertext =
-            message_key.seal(&nonce, &header, plaintext).ok_or(EncryptError::PlaintextTooLong)?;
-        Ok(Encrypted { session: self.with(state.with_sending(next)), header, ciphertext })
+        let (next, header, ciphertext) = state.seal(plaintext, |header| *header, rng)?;
+        Ok(Encrypted { session: self.with(next.into()), header, ciphertext })
     }
 
     /// Opens a message. `header` is also the associated data; `ciphertext` ends in the tag.
@@ -260,10 +248,47 @@ impl Session {
 }
 
 /// A state that has a sending chain.
-trait Sending {
+pub(crate) trait Sending: Sized {
     fn sending(&self) -> &SendingChain;
     fn ratchet_key(&self) -> &RatchetKeyPair;
     fn previous_chain_length(&self) -> u32;
     /// The state after a message has been sent.
-    fn with_sending(&self, sending: SendingChain) -> State;
+    fn with_sending(&self, sending: SendingChain) -> Self;
+
+    /// The state to go on with, the header and the ciphertext; `ad` makes the associated data of
+    /// the header. Draws 12 bytes from `rng`.
+    fn seal<A: AsRef<[u8]>>(
+        &self,
+        plaintext: &[u8],
+        ad: impl FnOnce(&[u8; HEADER_LENGTH]) -> A,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Result<(Self, [u8; HEADER_LENGTH], Vec<u8>), EncryptError> {
+        let chain = self.sending();
+        let (next, message_key) = chain.step().ok_or(EncryptError::ChainExhausted)?;
+        let mut nonce = [0; _];
+        rng.fill_bytes(&mut nonce);
+        let header = Header {
+            ratchet_key: *self.ratchet_key().public().as_bytes(),
+            previous_chain_length: self.previous_chain_length(),
+            counter: chain.counter,
+            nonce,
+        }
+        .to_bytes();
+        let ciphertext = message_key
+            .seal(&nonce, ad(&header).as_ref(), plaintext)
+            .ok_or(EncryptError::PlaintextTooLong)?;
+        Ok((self.with_sending(next), header, ciphertext))
+    }
+}
+
+impl From<Initiated> for State {
+    fn from(initiated: Initiated) -> Self {
+        Self::Initiated(initiated)
+    }
+}
+
+impl From<Established> for State {
+    fn from(established: Established) -> Self {
+        Self::Established(established)
+    }
 }
