@@ -22,8 +22,10 @@
 //! ```
 //!
 //! Layers, each built on those before it: [keys](LocalKeys) and [bundles](PrekeyBundle);
-//! [`x3dh_symmetric`]; [`Session`], one Double Ratchet; [`Record`], all sessions with one peer;
-//! [`StorageKey`], what seals a record before it leaves.
+//! [`x3dh_symmetric`]; [`Session`], one Double Ratchet; [`Record`], all sessions with one peer.
+//! That is wire 3. Wire 4, which two of our clients speak, has the same ratchet under a handshake
+//! and associated data of its own: [`Prekeys`] and [`VerifiedV4`], and [`Sessions`] with a peer.
+//! [`StorageKey`] seals what is kept before it leaves.
 //! `docs/PROTOCOL.md` specifies the bytes.
 
 mod aead;
@@ -48,6 +50,7 @@ mod session;
 mod skipped;
 #[cfg(test)]
 mod test_vectors;
+mod wire4;
 mod x3dh;
 
 pub use bundle::{BundleError, PrekeyBundle, VerifiedBundle};
@@ -64,4 +67,9 @@ pub use session::{
     SavedSessionError, Session, SessionState,
 };
 pub use skipped::{MAX_SKIP, MAX_SKIPPED_KEYS};
+pub use wire4::{
+    Decrypt4Error, HeaderField, MAX_CLOCK_SKEW_MS, MAX_ONE_TIME_PREKEYS, MAX_SESSIONS, MAX_SKIP_4,
+    Message4, OneTimePrekey, Opened4, Parties, Prekeys, Sealed4, SessionId, Sessions, V4Error,
+    VerifiedV4, header_field, parse_header_field,
+};
 pub use x3dh::{SharedSecret, x3dh_symmetric};

@@ -22,7 +22,16 @@ struct Keys {
 impl LocalKeys {
     /// Makes new keys. Draws the identity key, then the signed prekey, 32 bytes each.
     pub fn generate(rng: &mut (impl CryptoRng + ?Sized)) -> Self {
-        let identity = IdentityKeyPair::generate(rng);
+        Self::with_new_prekey(IdentityKeyPair::generate(rng), rng)
+    }
+
+    /// The same identity with another signed prekey. Draws 32 bytes from `rng`.
+    #[must_use = "the keys themselves are unchanged"]
+    pub fn rotated(&self, rng: &mut (impl CryptoRng + ?Sized)) -> Self {
+        Self::with_new_prekey(self.0.identity.clone(), rng)
+    }
+
+    fn with_new_prekey(identity: IdentityKeyPair, rng: &mut (impl CryptoRng + ?Sized)) -> Self {
         let signed_prekey = SignedPrekeyPair::generate(rng);
         let signature = identity.sign(signed_prekey.public().as_bytes());
         Self(Arc::new(Keys { identity, signed_prekey, signature }))

@@ -36,6 +36,12 @@ macro_rules! key_pair {
             }
         }
 
+        impl From<curve::PublicKey> for $public {
+            fn from(point: curve::PublicKey) -> Self {
+                Self(point)
+            }
+        }
+
         impl PartialEq for $public {
             fn eq(&self, other: &Self) -> bool {
                 self.as_bytes() == other.as_bytes()

@@ -15,6 +15,9 @@ pub enum EstablishError {
     /// The identity key is another one than before.
     #[error("the peer's identity key has changed")]
     IdentityChanged,
+    /// The bundle was valid when it was verified and is not any more.
+    #[error("the peer's bundle has expired")]
+    BundleExpired,
 }
 
 /// Why a message was not sealed. The session is unchanged.
@@ -27,6 +30,9 @@ pub enum EncryptError {
     /// AES-GCM ends at 64 GiB.
     #[error("the plaintext is longer than AES-GCM can seal")]
     PlaintextTooLong,
+    /// There is no session to send on yet: [`Sessions::begin`](crate::Sessions::begin) makes one.
+    #[error("there is no session to send on")]
+    NoSession,
 }
 
 /// Why a message was not opened. The session is unchanged in every case.

@@ -6,6 +6,7 @@
 )]
 
 pub(crate) mod conversation;
+pub(crate) mod wire4;
 
 use std::convert::Infallible;
 

@@ -1,0 +1,153 @@
+//! The peer begins a session.
+//!
+//! Spec: X3DH, section 3.4; PQXDH, section 3.3; docs/PROTOCOL.md, "Handshake".
+
+use rand_core::CryptoRng;
+use zeroize::Zeroizing;
+
+use super::handshake::Handshake;
+use super::message::Message4;
+use super::prekeys::KeySet;
+use super::rank::Rank;
+use super::schedule::{Secrets, Transcript, root_key, session_id};
+use super::session::{RankedSession, Ratchet, refused};
+use super::{Decrypt4Error, Parties, Prekeys, Sessions};
+use crate::curve;
+use crate::keys::{RatchetPublicKey, SignedPrekey};
+use crate::root_key::RootKey;
+use crate::session::Turn;
+use crate::x3dh::x3dh_symmetric;
+
+/// A one-time prekey of ours, both halves.
+type OneTimePair = (curve::PrivateKey, curve::PublicKey);
+
+/// A session that the peer has begun, and what its first message brought.
+pub(super) struct Begun {
+    pub(super) session: RankedSession,
+    pub(super) payload: Zeroizing<Vec<u8>>,
+    /// The one-time prekey that it has used up.
+    pub(super) one_time: Option<u32>,
+}
+
+impl Sessions {
+    /// Opens a message of a session that we do not hold.
+    pub(super) fn respond(
+        &self,
+        ours: &Prekeys,
+        parties: Parties<'_>,
+        message: &Message4<'_>,
+        now_ms: u64,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Result<Begun, Decrypt4Error> {
+        let Some(handshake) = &message.trailer.handshake else {
+            return Err(self.without_handshake(message));
+        };
+        let rank = Rank { begun_ms: handshake.begun_ms, id: message.session() };
+        self.check(ours, parties, message, handshake, rank)?;
+
+        let set = ours.set(handshake.ids, now_ms).ok_or(Decrypt4Error::UnknownPrekey)?;
+        let one_time = match handshake.ids.one_time {
+            0 => None,
+            id => Some((id, ours.one_time(id).ok_or(Decrypt4Error::UnknownPrekey)?)),
+        };
+        let key_pair = one_time.as_ref().map(|(_, pair)| pair);
+        let root_key = self.agree(set, key_pair, parties, message, handshake)?;
+        let turn = Turn {
+            root_key: &root_key,
+            ratchet_key: &set.local.signed_prekey().as_ratchet_key(),
+            sent: 0,
+            ending: None,
+        };
+        let ad = message.associated_data(parties);
+        let (state, payload, _) = turn.open(&message.for_ratchet(&ad), rng).map_err(refused)?;
+        let session = RankedSession {
+            rank,
+            is_ours: false,
+            newest_ms: message.timestamp_ms(),
+            ratchet: Ratchet::Established(state),
+        };
+        Ok(Begun { session, payload, one_time: one_time.map(|(id, _)| id) })
+    }
+
+    /// A session that is neither held nor begun now: one that was dropped, unless we or the peer
+    /// have lost something. A message newer than all others says the latter.
+    fn without_handshake(&self, message: &Message4<'_>) -> Decrypt4Error {
+        if message.timestamp_ms() <= self.newest_ms() {
+            Decrypt4Error::Replay
+        } else {
+            Decrypt4Error::UnknownSession
+        }
+    }
+
+    /// What can be said of a handshake before it costs anything.
+    fn check(
+        &self,
+        ours: &Prekeys,
+        parties: Parties<'_>,
+        message: &Message4<'_>,
+        handshake: &Handshake<'_>,
+        rank: Rank,
+    ) -> Result<(), Decrypt4Error> {
+        let our_identity = ours.local_keys().identity_key();
+        let their_identity = self.their_identity();
+        if *handshake.identity != their_identity.point().to_compressed()
+            || their_identity == our_identity
+        {
+            return Err(Decrypt4Error::IdentityMismatch);
+        }
+        let ephemeral = &message.header.ratchet_key;
+        if session_id(parties, our_identity, ephemeral, handshake.bytes) != rank.id {
+            return Err(Decrypt4Error::Authentication);
+        }
+        // Either it began a session here once, or it is older than one that did.
+        if self.retired.is_some_and(|retired| rank <= retired) {
+            return Err(Decrypt4Error::Replay);
+        }
+        Ok(())
+    }
+
+    /// The first root key, from the handshake and our keys that it names.
+    fn agree(
+        &self,
+        set: &KeySet,
+        one_time: Option<&OneTimePair>,
+        parties: Parties<'_>,
+        message: &Message4<'_>,
+        handshake: &Handshake<'_>,
+    ) -> Result<RootKey, Decrypt4Error> {
+        let keys = &set.local;
+        let their_identity = self.their_identity();
+        let their_signed_prekey: SignedPrekey =
+            curve::PublicKey::parse_compressed(handshake.signed_prekey)
+                .ok_or(Decrypt4Error::Malformed)?
+                .into();
+        if their_signed_prekey == *keys.signed_prekey().public()
+            || !their_identity.verify(their_signed_prekey.as_bytes(), handshake.signature)
+        {
+            return Err(Decrypt4Error::Authentication);
+        }
+        let ephemeral = RatchetPublicKey::parse(&message.header.ratchet_key)
+            .map_err(|_| Decrypt4Error::Malformed)?;
+        let secrets = Secrets {
+            x3dh: x3dh_symmetric(
+                keys.identity(),
+                keys.signed_prekey(),
+                their_identity,
+                &their_signed_prekey,
+            ),
+            with_identity: keys.identity().agree(ephemeral.point()),
+            with_one_time: one_time.map(|(private, _)| private.agree(ephemeral.point())),
+            kem: set.kem.decapsulate(handshake.ciphertext),
+        };
+        let transcript = Transcript {
+            parties,
+            identity: keys.identity_key(),
+            signed_prekey: keys.signed_prekey().public(),
+            kem_key: set.kem.public_bytes(),
+            one_time: one_time.map(|(_, public)| public.as_bytes()),
+            ephemeral: ephemeral.as_bytes(),
+            handshake: handshake.bytes,
+        };
+        Ok(root_key(&transcript, &secrets))
+    }
+}
