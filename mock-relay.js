@@ -8,8 +8,10 @@ const { disposable } = require('./lib/disposable.js');
 const { StvorError, invalidArgument } = require('./lib/errors.js');
 const { binaryPath } = require('./platform.js');
 
+const OPTIONS = ['port', 'host', 'verbose', 'tokenPrefixes'];
+
 async function startMockRelay(options) {
-  const args = relayArguments(check.options('options', options));
+  const args = relayArguments(check.options('options', options, OPTIONS));
   const verbose = args.includes('--verbose');
   // Its stdin is the leash: it ends when the pipe closes, however this process dies.
   const child = spawn(binaryPath(), args, {

@@ -298,15 +298,20 @@ test('wrong arguments are INVALID_ARGUMENT, name the argument, and send nothing'
     await assert.rejects(app.trust(wrong, 'a'.repeat(64)), invalid('peerId'));
     if (wrong !== undefined) await assert.rejects(app.disconnect(wrong), invalid('userId'));
   }
-  const notContents = [undefined, null, 7, 7n, true, {}, [], new Date(), Symbol('x'), () => {}, new ArrayBuffer(3), new Uint16Array(2), new DataView(new ArrayBuffer(2))];
+  const notContents = [Symbol('x'), () => {}, new ArrayBuffer(3), new DataView(new ArrayBuffer(2)), Promise.resolve('x'), /x/];
   for (const wrong of notContents) await assert.rejects(alice.send('bob', wrong), invalid('content'));
   for (const wrong of [null, 7, 'x', []]) await assert.rejects(alice.send('bob', 'x', wrong), invalid('options'));
   for (const wrong of [null, 0, -1, NaN, Infinity, '5', {}]) await assert.rejects(alice.send('bob', 'x', { timeout: wrong }), invalid('timeout'));
-  for (const wrong of [null, 0, 'yes']) await assert.rejects(alice.send('bob', 'x', { waitForRecipient: wrong }), invalid('waitForRecipient'));
+  for (const wrong of [null, 0, 'yes']) {
+    await assert.rejects(alice.send('bob', 'x', { waitForRecipient: wrong }), invalid('waitForRecipient'));
+    await assert.rejects(alice.send('bob', 'x', { receipt: wrong }), invalid('receipt'));
+  }
+  await assert.rejects(alice.send('bob', 'x', { timeout: 5, reciept: true }), { code: 'INVALID_ARGUMENT', message: /^options .*"reciept"/, action: /timeout, waitForRecipient, receipt/ });
   for (const wrong of [null, -1, NaN, '5']) await assert.rejects(alice.waitForUser('bob', wrong), invalid('timeout'));
   for (const wrong of [undefined, null, 'x', {}]) {
     assert.throws(() => bob.onMessage(wrong), invalid('handler'));
     assert.throws(() => bob.onError(wrong), invalid('handler'));
+    assert.throws(() => bob.onReceipt(wrong), invalid('handler'));
   }
   for (const wrong of [undefined, null, '', 'xyz', 'a'.repeat(63), 'g'.repeat(64), 7]) await assert.rejects(app.trust('bob', wrong), invalid('fingerprint'));
   await assert.rejects(alice.send('alice', 'to myself'), invalid('to'));

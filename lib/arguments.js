@@ -16,9 +16,11 @@ const CONFIG_OPTIONS = [
   'timeout',
   'pollIntervalMs',
   'ca',
+  'legacyPeers',
   'productionMode',
   'storageAdapters',
 ];
+const LEGACY_PEERS = ['allow', 'refuse'];
 const RELAY_SCHEMES = ['ws:', 'wss:', 'http:', 'https:'];
 const DEFAULT_RELAY_URL = 'ws://localhost:4444';
 const DEFAULT_TIMEOUT_MS = 10_000;
@@ -43,9 +45,26 @@ function object(name, value) {
   return value;
 }
 
-/** An options argument: may be left out, must be an object otherwise. */
-function options(name, value) {
-  return value === undefined ? {} : object(name, value);
+/** An options argument: may be left out, must be an object otherwise, with no options but those `known`. */
+function options(name, value, known) {
+  if (value === undefined) return {};
+  const unknown = Object.keys(object(name, value)).find((key) => !known.includes(key) && value[key] !== undefined);
+  if (unknown !== undefined) throw unknownOption(name, unknown, known);
+  return value;
+}
+
+function unknownOption(name, key, known) {
+  return new StvorError(
+    'INVALID_ARGUMENT',
+    `${name} holds ${JSON.stringify(key)}, which is not an option.`,
+    `The options are ${known.join(', ')}.`,
+  );
+}
+
+function oneOf(name, value, values, otherwise) {
+  if (value === undefined) return otherwise;
+  if (!values.includes(value)) throw invalidArgument(name, values.map((one) => `'${one}'`).join(' or '), value);
+  return value;
 }
 
 function handler(name, value) {
@@ -68,13 +87,16 @@ function milliseconds(name, value, otherwise, least = 0) {
   return Math.ceil(value);
 }
 
+/** Whether `bytes` takes a value. */
+const isBytes = isUint8Array;
+
 /** Bytes as they are. Shared memory is copied: another thread could change it half-way. */
 function bytes(name, value, expected = 'a Buffer or Uint8Array') {
   if (!isUint8Array(value)) throw invalidArgument(name, expected, value);
   return value.buffer instanceof SharedArrayBuffer ? Buffer.from(value) : value;
 }
 
-/** Text as UTF-8 (lone surrogates become U+FFFD, as everywhere in Node.js), bytes as they are. */
+/** Text or bytes, as bytes: text as UTF-8 (lone surrogates become U+FFFD, as everywhere in Node.js). */
 function content(name, value) {
   if (typeof value === 'string') return Buffer.from(value, 'utf8');
   return bytes(name, value, 'a string, Buffer or Uint8Array');
@@ -134,8 +156,10 @@ function config(value) {
     ca: certificates(value.ca),
   };
   if (value.storageAdapters !== undefined) object('storageAdapters', value.storageAdapters);
-  if (boolean('productionMode', value.productionMode, false)) throw storageRequired();
-  return native;
+  const productionMode = boolean('productionMode', value.productionMode, false);
+  const legacyPeers = oneOf('legacyPeers', value.legacyPeers, LEGACY_PEERS, productionMode ? 'refuse' : 'allow');
+  if (productionMode) throw storageRequired();
+  return { ...native, refuseLegacyPeers: legacyPeers === 'refuse' };
 }
 
 function storageRequired() {
@@ -171,6 +195,7 @@ module.exports = {
   content,
   fingerprint,
   handler,
+  isBytes,
   milliseconds,
   object,
   options,

@@ -1,11 +1,14 @@
 'use strict';
 
 const check = require('./arguments.js');
+const { encodeContent } = require('./content.js');
 const { clientNotReady, fromNative, invalidArgument } = require('./errors.js');
 const { disposable } = require('./disposable.js');
 
 /** Only this package makes clients: the constructor takes nothing else. */
 const MADE_BY_APP = Symbol('made by app');
+
+const SEND_OPTIONS = ['timeout', 'waitForRecipient', 'receipt'];
 
 class StvorFacadeClient {
   #userId;
@@ -32,12 +35,10 @@ class StvorFacadeClient {
   async send(to, content, options) {
     try {
       check.userId('to', to);
-      const bytes = check.content('content', content);
-      const { timeout, waitForRecipient } = check.options('options', options);
-      const timeoutMs = check.milliseconds('timeout', timeout, undefined, 1);
-      const wait = check.boolean('waitForRecipient', waitForRecipient, true);
+      const { kind, bytes } = encodeContent('content', content);
+      const how = sendOptions(options);
       this.#assertConnected();
-      return await this.#link.send(this.#native, to, bytes, timeoutMs, wait);
+      return await this.#link.send(this.#native, to, kind, bytes, how);
     } catch (error) {
       throw fromNative(error);
     }
@@ -45,6 +46,10 @@ class StvorFacadeClient {
 
   onMessage(handler) {
     return this.#inbox.onMessage(handler);
+  }
+
+  onReceipt(handler) {
+    return this.#inbox.onReceipt(handler);
   }
 
   onError(handler) {
@@ -94,5 +99,15 @@ class StvorFacadeClient {
   }
 }
 disposable(StvorFacadeClient);
+
+/** The options of a send as the addon takes them. */
+function sendOptions(value) {
+  const { timeout, waitForRecipient, receipt } = check.options('options', value, SEND_OPTIONS);
+  return {
+    timeoutMs: check.milliseconds('timeout', timeout, undefined, 1),
+    waitForRecipient: check.boolean('waitForRecipient', waitForRecipient, true),
+    receipt: check.boolean('receipt', receipt, false),
+  };
+}
 
 module.exports = { MADE_BY_APP, StvorFacadeClient };

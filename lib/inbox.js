@@ -1,16 +1,25 @@
 'use strict';
-// The messages of one client on their way to its handlers: one after another, in order.
+// What comes for one client on its way to the handlers. Messages: one after another, in order.
 
 const { StvorError } = require('./errors.js');
 const { handler, warn } = require('./arguments.js');
+const { messageOf } = require('./message.js');
 
 /** Handled messages are cut off the queue this many at a time: cutting costs its whole length. */
 const FORGET_AFTER = 1_024;
 
 class Inbox {
   #messageHandlers = new Set();
+  #receiptHandlers = new Set();
   #errorHandlers = new Set();
-  /** Messages in order of arrival, of which the first `#taken` are done with. */
+  /** Tells the addon how many more messages have been handled. */
+  #tellHandled;
+  /** How many have been that it was not told of. */
+  #handled = 0;
+  /** Until handlers could be added: the errors that came. */
+  #early = [];
+  #receipts = [];
+  /** Messages in order of arrival, of which the first `#taken` were given to the handlers. */
   #waiting = [];
   #taken = 0;
   #running = false;
@@ -18,6 +27,20 @@ class Inbox {
   #delivered = false;
   #holdUntil;
   #warned = new Set();
+
+  /**
+   * Says that the client is connected. What has come, apart from messages, is handed on in the next
+   * turn of the event loop: whoever awaited the client adds handlers before that.
+   */
+  open(tellHandled) {
+    this.#tellHandled = tellHandled;
+    setImmediate(() => {
+      const early = this.#early;
+      this.#early = undefined;
+      for (const error of early) this.report(error);
+      this.giveReceipts();
+    });
+  }
 
   /** Milliseconds left of the `most` that a client's first message may be held back; then 0. */
   holdTime(most) {
@@ -38,17 +61,34 @@ class Inbox {
     return () => void this.#messageHandlers.delete(call);
   }
 
+  /** Adds a handler of receipts and returns the function that removes it. */
+  onReceipt(callback) {
+    return added(this.#receiptHandlers, callback);
+  }
+
   /** Adds an error handler and returns the function that removes it. */
   onError(callback) {
-    handler('handler', callback);
-    const call = (error) => callback(error);
-    this.#errorHandlers.add(call);
-    return () => void this.#errorHandlers.delete(call);
+    return added(this.#errorHandlers, callback);
   }
 
   /** Takes a message in; `run` hands it on. */
-  push(message) {
-    if (!this.#closed) this.#waiting.push(message);
+  push(arrival) {
+    if (!this.#closed) this.#waiting.push(arrival);
+  }
+
+  /** Takes a receipt in; `giveReceipts` hands it on. */
+  pushReceipt(receipt) {
+    if (!this.#closed) this.#receipts.push(receipt);
+  }
+
+  /** Hands waiting receipts to the handlers there are. Messages being handled do not hold them up. */
+  giveReceipts() {
+    if (this.#early !== undefined) return;
+    for (const receipt of this.#receipts.splice(0)) {
+      for (const call of [...this.#receiptHandlers]) {
+        attempt(() => call(receipt), (thrown) => this.report(handlerFailed('receipt', thrown)));
+      }
+    }
   }
 
   /** Hands waiting messages to the handlers, each only after the handlers of the one before. */
@@ -56,21 +96,33 @@ class Inbox {
     if (this.#running) return;
     this.#running = true;
     while (this.#messageHandlers.size > 0 && this.#taken < this.#waiting.length) {
-      const pending = this.#call(this.#next());
+      const pending = this.#give(this.#next());
       if (pending !== undefined) await this.#settle(pending);
+      this.#count();
     }
     this.#running = false;
   }
 
   #next() {
-    const message = this.#waiting[this.#taken];
+    const arrival = this.#waiting[this.#taken];
     this.#taken += 1;
     this.#delivered = true;
     if (this.#taken === this.#waiting.length || this.#taken === FORGET_AFTER) {
       this.#waiting.splice(0, this.#taken);
       this.#taken = 0;
     }
-    return message;
+    return arrival;
+  }
+
+  /** Gives one message to the handlers, or reports that it cannot be read; it counts as handled then. */
+  #give(arrival) {
+    let message;
+    try {
+      message = messageOf(arrival);
+    } catch {
+      return this.report(invalidContent(arrival.senderId));
+    }
+    return this.#call(message);
   }
 
   /** Calls every handler; returns the promises that there are to wait for, if any. */
@@ -82,7 +134,7 @@ class Inbox {
         const result = call(message);
         if (typeof result?.then === 'function') (pending ??= []).push(result);
       } catch (error) {
-        this.report(handlerFailed(error));
+        this.report(handlerFailed('message', error));
       }
     }
     return pending;
@@ -91,27 +143,37 @@ class Inbox {
   async #settle(pending) {
     if (pending.length > 1) {
       for (const { reason } of (await Promise.allSettled(pending)).filter(({ status }) => status === 'rejected')) {
-        this.report(handlerFailed(reason));
+        this.report(handlerFailed('message', reason));
       }
       return;
     }
     try {
       await pending[0]; // the common case, without what allSettled allocates
     } catch (reason) {
-      this.report(handlerFailed(reason));
+      this.report(handlerFailed('message', reason));
     }
+  }
+
+  /** Counts a message as handled, unless the client left meanwhile: it is given again then. */
+  #count() {
+    if (this.#closed) return;
+    this.#handled += 1;
+    if (this.#handled === 1) setImmediate(() => this.#reportHandled());
+  }
+
+  /** One call for all that were handled in a turn of the event loop. */
+  #reportHandled() {
+    if (this.#handled > 0) this.#tellHandled(this.#handled);
+    this.#handled = 0;
   }
 
   /** Gives an error to the error handlers, or, without any, prints each kind of it once. */
   report(error) {
+    if (this.#early !== undefined) return void this.#early.push(error);
     if (this.#closed) return error.code === 'HANDLER_FAILED' ? this.#warnOnce(error) : undefined;
     if (this.#errorHandlers.size === 0) return this.#warnOnce(error);
     for (const call of [...this.#errorHandlers]) {
-      try {
-        Promise.resolve(call(error)).catch((thrown) => this.#warnOnce(handlerFailed(thrown)));
-      } catch (thrown) {
-        this.#warnOnce(handlerFailed(thrown));
-      }
+      attempt(() => call(error), (thrown) => this.#warnOnce(handlerFailed('error', thrown)));
     }
   }
 
@@ -125,7 +187,9 @@ class Inbox {
 
   /** No handler is called any more; what waits is dropped. */
   close() {
+    this.#reportHandled();
     this.#closed = true;
+    this.#receipts = [];
     this.#waiting = [];
     this.#taken = 0;
   }
@@ -139,13 +203,41 @@ function causeText(cause) {
   }
 }
 
-function handlerFailed(cause) {
+/** Adds a handler to a set of them, each time as one of its own, and returns the function that removes it. */
+function added(handlers, callback) {
+  handler('handler', callback);
+  const call = (value) => callback(value);
+  handlers.add(call);
+  return () => void handlers.delete(call);
+}
+
+/** Calls a handler that nothing waits for; `failed` gets what it throws, at once or later. */
+function attempt(call, failed) {
+  try {
+    Promise.resolve(call()).catch(failed);
+  } catch (thrown) {
+    failed(thrown);
+  }
+}
+
+function handlerFailed(what, cause) {
+  const article = what === 'error' ? 'An' : 'A';
   return new StvorError(
     'HANDLER_FAILED',
-    'A message handler failed.',
-    'Catch errors inside the handler: the message counts as handled.',
+    `${article} ${what} handler failed.`,
+    `Catch errors inside the handler: the ${what} counts as handled.`,
     false,
     { cause },
+  );
+}
+
+function invalidContent(peerId) {
+  return new StvorError(
+    'INVALID_CONTENT',
+    `A message from "${peerId}" holds a content that cannot be read, and was dropped.`,
+    'The message is authentic: the sender runs another version, or a faulty one.',
+    false,
+    { peerId },
   );
 }
 

@@ -3,13 +3,13 @@
 
 const native = require('../platform.js').binding();
 const { clientNotReady, fromNative } = require('./errors.js');
-const { DecryptedMessage } = require('./message.js');
 
 /** Kinds of event in the flat array of `takeEvents`; src/events.rs writes it. */
 const MESSAGE = 0;
 const SENT = 1;
 const FAILED = 2;
 const ERROR = 3;
+const RECEIPT = 4;
 
 /** How long a client's first message waits at most for sends under way. */
 const FIRST_MESSAGE_HOLD_MS = 250;
@@ -22,6 +22,8 @@ class Link {
   #native;
   #numbers = 0;
   #sends = new Map();
+  /** How many of the sends wait for the recipient's handlers, and not only for the relay. */
+  #receiptsAwaited = 0;
   #inboxes = new Map();
   #ready = new Set();
   #holding;
@@ -62,14 +64,15 @@ class Link {
   }
 
   /** Enqueues a message at once; the promise settles with the addon's answer. */
-  send(client, to, content, timeoutMs, waitForRecipient) {
+  send(client, to, kind, content, options) {
     return new Promise((resolve, reject) => {
       const number = (this.#numbers += 1);
-      this.#sends.set(number, { resolve, reject });
+      this.#sends.set(number, { resolve, reject, receipt: options.receipt });
+      if (options.receipt) this.#receiptsAwaited += 1;
       try {
-        client.send(number, to, content, timeoutMs, waitForRecipient);
+        client.send(number, to, kind, content, options);
       } catch (error) {
-        this.#sends.delete(number);
+        this.#take(number);
         reject(error);
       }
     });
@@ -100,15 +103,10 @@ class Link {
     const events = this.#native.takeEvents();
     for (let at = 0; at < events.length; ) {
       switch (events[at]) {
-        case MESSAGE: {
-          const inbox = this.#inboxes.get(events[at + 1]);
-          if (inbox !== undefined) {
-            inbox.push(messageAt(events, at));
-            this.#ready.add(inbox);
-          }
-          at += 6;
+        case MESSAGE:
+          this.#readied(events[at + 1])?.push(arrivalAt(events, at));
+          at += 7;
           break;
-        }
         case SENT:
           this.#take(events[at + 1])?.resolve({ id: events[at + 2], status: events[at + 3] });
           at += 4;
@@ -121,27 +119,41 @@ class Link {
           this.#inboxes.get(events[at + 1])?.report(fromNative(events[at + 2]));
           at += 3;
           break;
+        case RECEIPT:
+          this.#readied(events[at + 1])?.pushReceipt({ id: events[at + 2], recipientId: events[at + 3] });
+          at += 4;
+          break;
       }
     }
     // Later than the continuations of the sends that were settled above.
     if (this.#ready.size > 0) setImmediate(() => this.#deliver());
   }
 
+  /** The inbox of a client, if there is one, whose handlers will be called. */
+  #readied(number) {
+    const inbox = this.#inboxes.get(number);
+    if (inbox !== undefined) this.#ready.add(inbox);
+    return inbox;
+  }
+
+  /** A send's promise, which is settled now. */
   #take(number) {
     const send = this.#sends.get(number);
     this.#sends.delete(number);
+    if (send?.receipt) this.#receiptsAwaited -= 1;
     return send;
   }
 
   /**
-   * Hands messages on to the handlers.
+   * Hands receipts and messages on to the handlers.
    *
    * A client's very first message waits, briefly, for sends under way in the app: a program that
    * opens with sends then sees their results before what they caused.
    */
   #deliver() {
-    const busy = this.#sends.size > 0;
+    const busy = this.#sends.size > this.#receiptsAwaited;
     for (const inbox of this.#ready) {
+      inbox.giveReceipts();
       const left = busy ? inbox.holdTime(FIRST_MESSAGE_HOLD_MS) : 0;
       if (left > 0) {
         this.#deliverIn(left);
@@ -160,9 +172,9 @@ class Link {
   }
 }
 
-function messageAt(events, at) {
-  const [id, senderId, content] = [events[at + 2], events[at + 3], events[at + 4]];
-  return new DecryptedMessage(id, senderId, content, new Date(events[at + 5]));
+function arrivalAt(events, at) {
+  const [id, senderId, kind, payload, timestamp] = events.slice(at + 2, at + 7);
+  return { id, senderId, kind, payload, timestamp };
 }
 
 module.exports = { Link };

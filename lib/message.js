@@ -1,5 +1,7 @@
 'use strict';
 
+const { decodeContent } = require('./content.js');
+
 /** What a handler is given: the four fields of the original, and two aliases of them. */
 class DecryptedMessage {
   constructor(id, senderId, content, timestamp) {
@@ -20,4 +22,9 @@ class DecryptedMessage {
   }
 }
 
-module.exports = { DecryptedMessage };
+/** The message that arrived. Throws where its content is not what it claims to be. */
+function messageOf({ id, senderId, kind, payload, timestamp }) {
+  return new DecryptedMessage(id, senderId, decodeContent(kind, payload), new Date(timestamp));
+}
+
+module.exports = { messageOf };

@@ -1,11 +1,13 @@
 // The package's JavaScript in few files: Node.js takes longer to find, read and wrap a dozen small
 // ones than to load the addon. The public entry points stay files of their own; everything that they
-// share goes into bundle.js, each module still a function of its own.
+// share goes into bundle.js, each module still a function of its own; the CBOR library stays outside,
+// since few programs send what needs it.
 import { readFileSync, readdirSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import { root } from './cargo.mjs';
 
-const shared = ['platform.js', 'ratchet.js', ...readdirSync(join(root, 'lib')).map((name) => `lib/${name}`)];
+const library = readdirSync(join(root, 'lib')).map((name) => `lib/${name}`);
+const shared = ['platform.js', 'ratchet.js', ...library].filter((path) => path !== 'lib/cborg.js');
 const isShared = (path) => shared.includes(path);
 
 /** The files to pack instead of the checkout's: path -> text, or null for a file that is left out. */

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from './build.mjs';
 import { npm, output, root, script } from './cargo.mjs';
+import { makeCodec } from './codec.mjs';
 
 const stampFile = join(root, 'node_modules', '.cache', 'stvor', 'build.json');
 /** What the native build reads. Tests are left out: they change without the outputs changing. */
@@ -20,6 +21,7 @@ export function setup({ release = false, quiet = false } = {}) {
     say('Installing npm packages …');
     npm(['ci', '--ignore-scripts', '--loglevel=error'], { stdio: ['ignore', 2, 2] });
   }
+  makeCodec();
   const inputsNow = fingerprint();
   const last = readJson(stampFile);
   const current = last?.inputs === inputsNow && (last.release || !release);

@@ -19,6 +19,7 @@ pub struct NativeConfig {
     pub timeout_ms: u32,
     pub poll_interval_ms: u32,
     pub ca: Option<Buffer>,
+    pub refuse_legacy_peers: bool,
 }
 
 /// Counts over all users of an app.
@@ -44,13 +45,15 @@ impl NativeApp {
     /// Reaches the relay. `wake` is called when there are events to take.
     #[napi(factory)]
     pub async fn open(config: NativeConfig, wake: Wake) -> Result<Self> {
+        let legacy_peers =
+            if config.refuse_legacy_peers { LegacyPeers::Refuse } else { LegacyPeers::Allow };
         let config = Config {
             app_token: config.app_token,
             relay_url: config.relay_url,
             timeout: Duration::from_millis(config.timeout_ms.into()),
             poll_interval: Duration::from_millis(config.poll_interval_ms.into()),
             ca: config.ca.map(|pem| pem.to_vec()),
-            legacy_peers: LegacyPeers::default(),
+            legacy_peers,
         };
         let app = App::open(config).await.map_err(to_js)?;
         Ok(Self { app, stores: Stores::memory(), queue: Arc::new(Queue::new(wake)) })
@@ -64,10 +67,10 @@ impl NativeApp {
     /// Connects a user whose events carry `number`.
     #[napi]
     pub async fn connect(&self, user_id: String, number: i64) -> Result<NativeClient> {
-        let events = Arc::new(ClientEvents { client: number, queue: self.queue.clone() });
-        let connecting = self.app.connect(&user_id, self.stores.clone(), events);
+        let events = Arc::new(ClientEvents::new(number, self.queue.clone()));
+        let connecting = self.app.connect(&user_id, self.stores.clone(), events.clone());
         let client = connecting.await.map_err(to_js)?;
-        Ok(NativeClient::new(client, self.queue.clone()))
+        Ok(NativeClient::new(client, events))
     }
 
     #[napi]

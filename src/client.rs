@@ -5,21 +5,30 @@ use std::time::Duration;
 
 use napi::bindgen_prelude::Result;
 use napi_derive::napi;
-use stvor_client::{Client, Content, ContentKind, SendOptions};
+use stvor_client::{Client, Content, SendOptions};
 use zeroize::Zeroizing;
 
-use crate::error::to_js;
-use crate::events::Queue;
+use crate::content::kind_of;
+use crate::error::{invalid_argument, to_js};
+use crate::events::ClientEvents;
+
+/// How one message is sent; times in milliseconds.
+#[napi(object, object_to_js = false)]
+pub struct NativeSendOptions {
+    pub timeout_ms: Option<u32>,
+    pub wait_for_recipient: bool,
+    pub receipt: bool,
+}
 
 #[napi]
 pub struct NativeClient {
     client: Client,
-    queue: Arc<Queue>,
+    events: Arc<ClientEvents>,
 }
 
 impl NativeClient {
-    pub(crate) fn new(client: Client, queue: Arc<Queue>) -> Self {
-        Self { client, queue }
+    pub(crate) fn new(client: Client, events: Arc<ClientEvents>) -> Self {
+        Self { client, events }
     }
 }
 
@@ -31,25 +40,33 @@ impl NativeClient {
         self.client.fingerprint().to_owned()
     }
 
-    /// Enqueues a message at once; an event of the app settles send `number` later.
+    /// Enqueues a message at once; an event of the app settles send `number` later. `kind` is that
+    /// of `content.rs`.
     #[napi(catch_unwind)]
     pub fn send(
         &self,
         number: i64,
         to: String,
+        kind: u32,
         content: &[u8],
-        timeout_ms: Option<u32>,
-        wait_for_recipient: bool,
-    ) {
-        let timeout = timeout_ms.map(|ms| Duration::from_millis(ms.into()));
-        let options = SendOptions { timeout, wait_for_recipient, receipt: false };
-        let queue = self.queue.clone();
+        options: NativeSendOptions,
+    ) -> Result<()> {
+        let kind = kind_of(kind).ok_or_else(|| invalid_argument("content", "of no known kind"))?;
         // Copied here, on the JS thread: the caller may reuse its buffer once this returns.
-        let bytes = Zeroizing::new(content.to_vec());
-        let kind =
-            if str::from_utf8(&bytes).is_ok() { ContentKind::Text } else { ContentKind::Bytes };
-        let content = Content { kind, bytes };
+        let content = Content { kind, bytes: Zeroizing::new(content.to_vec()) };
+        let NativeSendOptions { timeout_ms, wait_for_recipient, receipt } = options;
+        let timeout = timeout_ms.map(|ms| Duration::from_millis(ms.into()));
+        let options = SendOptions { timeout, wait_for_recipient, receipt };
+        let queue = self.events.queue.clone();
         self.client.send(to, content, options, move |outcome| queue.settle(number, outcome));
+        Ok(())
+    }
+
+    /// Says that the handlers of the next `count` messages have completed, in the order in which
+    /// the messages were taken.
+    #[napi(catch_unwind)]
+    pub fn handled(&self, count: u32) {
+        self.client.handled(self.events.next_handled(count));
     }
 
     #[napi]

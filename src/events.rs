@@ -1,13 +1,15 @@
 //! What happens in the background, handed to JavaScript in batches: one wake-up for any number of
 //! events, and no object or promise made per event.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use napi::Status;
 use napi::bindgen_prelude::{Array, BufferSlice, Env, Result};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
-use stvor_client::{Error, Events, Receipt, Received, Sent, SentStatus};
+use stvor_client::{ContentKind, Error, Events, Receipt, Received, Sent};
 
+use crate::content::number_of;
 use crate::error::pack;
 
 /// Calls the facade without arguments. Weak: the facade decides how long the process lives.
@@ -18,12 +20,14 @@ const MESSAGE: u32 = 0;
 const SENT: u32 = 1;
 const FAILED: u32 = 2;
 const ERROR: u32 = 3;
+const RECEIPT: u32 = 4;
 
 enum Event {
     Message { client: i64, message: Received },
     Sent { number: i64, sent: Sent },
     Failed { number: i64, error: Error },
     Error { client: i64, error: Error },
+    Receipt { client: i64, receipt: Receipt },
 }
 
 /// The events of one app that JavaScript has not taken yet.
@@ -47,7 +51,7 @@ impl Queue {
 
     /// Wakes JavaScript only when nothing waits yet: it always takes everything.
     fn push(&self, events: impl IntoIterator<Item = Event>) {
-        let mut waiting = self.lock();
+        let mut waiting = lock(&self.events);
         let had_none = waiting.is_empty();
         waiting.extend(events);
         let wakes = had_none && !waiting.is_empty();
@@ -57,19 +61,19 @@ impl Queue {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Event>> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Everything that waits, as one flat array: a kind, then as many values as the kind has.
     pub(crate) fn take<'env>(&self, env: &'env Env) -> Result<Array<'env>> {
-        let events = std::mem::take(&mut *self.lock());
+        let events = std::mem::take(&mut *lock(&self.events));
         let mut out = Flat { env, array: env.create_array(0)?, length: 0 };
         for event in events {
             out.event(event)?;
         }
         Ok(out.array)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Flat<'env> {
@@ -85,7 +89,7 @@ impl Flat<'_> {
             Event::Sent { number, sent } => {
                 self.head(SENT, number)?;
                 self.push(sent.id)?;
-                self.push(status(sent.status))
+                self.push(sent.status.as_str())
             }
             Event::Failed { number, error } => {
                 self.head(FAILED, number)?;
@@ -95,20 +99,27 @@ impl Flat<'_> {
                 self.head(ERROR, client)?;
                 self.push(pack(&error))
             }
+            Event::Receipt { client, receipt } => {
+                self.head(RECEIPT, client)?;
+                self.push(receipt.id)?;
+                self.push(receipt.recipient_id)
+            }
         }
     }
 
     fn message(&mut self, client: i64, message: Received) -> Result<()> {
+        let Received { id, sender_id, content, ticket: _, timestamp_ms } = message;
         self.head(MESSAGE, client)?;
-        self.push(message.id)?;
-        self.push(message.sender_id)?;
-        match std::str::from_utf8(&message.content.bytes) {
-            Ok(text) => self.push(text)?,
-            Err(_) => {
-                self.push(BufferSlice::copy_from(self.env, message.content.bytes.as_slice())?)?
+        self.push(id)?;
+        self.push(sender_id)?;
+        self.push(number_of(content.kind))?;
+        match content.kind {
+            ContentKind::Text => self.push(&*String::from_utf8_lossy(&content.bytes))?,
+            ContentKind::Bytes | ContentKind::Cbor => {
+                self.push(BufferSlice::copy_from(self.env, content.bytes.as_slice())?)?
             }
         }
-        self.push(message.timestamp_ms as f64)
+        self.push(timestamp_ms as f64)
     }
 
     fn head(&mut self, kind: u32, number: i64) -> Result<()> {
@@ -123,28 +134,40 @@ impl Flat<'_> {
     }
 }
 
-fn status(status: SentStatus) -> &'static str {
-    match status {
-        SentStatus::Delivered => "delivered",
-        SentStatus::Queued => "queued",
-        SentStatus::Sent => "sent",
-        SentStatus::Received => "received",
-    }
-}
-
 /// The events of one client, numbered by the facade.
 pub(crate) struct ClientEvents {
-    pub(crate) client: i64,
-    pub(crate) queue: std::sync::Arc<Queue>,
+    client: i64,
+    pub(crate) queue: Arc<Queue>,
+    /// Sender and ticket of the messages that JavaScript has not handled, in the order in which it
+    /// takes them: it counts, and knows neither.
+    unhandled: Mutex<VecDeque<(String, u64)>>,
+}
+
+impl ClientEvents {
+    pub(crate) fn new(client: i64, queue: Arc<Queue>) -> Self {
+        Self { client, queue, unhandled: Mutex::default() }
+    }
+
+    /// Sender and ticket of the next `count` messages, which are handled now.
+    pub(crate) fn next_handled(&self, count: u32) -> Vec<(String, u64)> {
+        let mut unhandled = lock(&self.unhandled);
+        let count = unhandled.len().min(count as usize);
+        unhandled.drain(..count).collect()
+    }
 }
 
 impl Events for ClientEvents {
     fn messages(&self, batch: Vec<Received>) {
+        let tickets = batch.iter().map(|message| (message.sender_id.clone(), message.ticket));
+        lock(&self.unhandled).extend(tickets);
         let client = self.client;
         self.queue.push(batch.into_iter().map(|message| Event::Message { client, message }));
     }
 
-    fn receipts(&self, _: Vec<Receipt>) {}
+    fn receipts(&self, batch: Vec<Receipt>) {
+        let client = self.client;
+        self.queue.push(batch.into_iter().map(|receipt| Event::Receipt { client, receipt }));
+    }
 
     fn error(&self, error: Error) {
         self.queue.push([Event::Error { client: self.client, error }]);

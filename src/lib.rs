@@ -4,6 +4,7 @@
 
 mod app;
 mod client;
+mod content;
 mod error;
 mod events;
 mod keys;
