@@ -70,11 +70,20 @@ test('wrong options are INVALID_ARGUMENT and name the option', async () => {
     timeout: [null, 0, -1, NaN, Infinity, '10', 2 ** 31, {}],
     pollIntervalMs: [null, 0, -1, NaN, '10', 2 ** 31],
     ca: [null, '', 7, 'no certificate', Buffer.from('x'), {}],
+    legacyPeers: [null, true, '', 'never', 'ALLOW', ['allow']],
     productionMode: [null, 1, 'true'],
     storageAdapters: [null, 7, 'x', []],
   };
   for (const [name, values] of Object.entries(wrong)) {
     for (const value of values) await assert.rejects(createApp({ appToken: TOKEN, [name]: value }), invalid(name));
+  }
+});
+
+test('legacyPeers may be allowed or refused', async (t) => {
+  const relay = await mockRelay(t);
+  for (const legacyPeers of ['allow', 'refuse', undefined]) {
+    const app = await createApp({ appToken: TOKEN, relayUrl: relay.url, legacyPeers });
+    await app.disconnect();
   }
 });
 

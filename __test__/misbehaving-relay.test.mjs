@@ -98,6 +98,23 @@ test('an altered message is DECRYPTION_FAILED for onError, and the conversation 
   assert.equal(app.getMetrics().messagesRejected, 3);
 });
 
+test('errors of the moment of connecting reach an onError that is added right after it', async (t) => {
+  const relay = await frameRelay(t, (frame, ws) => {
+    if (frame.type !== 'announce') return false;
+    const payload = { header: 'A'.repeat(114), ciphertext: 'A'.repeat(40) };
+    ws.json({ type: 'announce', user: 'mallory', pub: { ...frame.pub, signedPreKeySignature: 'AAAA' } });
+    ws.json({ type: 'message', id: 'm', from: 'mallory', to: frame.user, payload });
+    return false;
+  });
+  const app = await appOn(t, relay);
+  const printed = warnings(t);
+  for (const name of ['alice', 'bob']) {
+    const errors = errorsOf(await app.connect(name));
+    assert.equal((await errors.next()).code, 'INVALID_BUNDLE');
+  }
+  assert.equal(printed.size, 0);
+});
+
 test('without an error handler a failed receive is a process warning with the code', async (t) => {
   const relay = await frameRelay(t, (frame, ws, state) => {
     if (frame.type === 'message') state.users.get(frame.to).json({ ...frame, payload: { ...frame.payload, ciphertext: 'A'.repeat(40) } });

@@ -59,6 +59,7 @@ test('wrong options are INVALID_ARGUMENT and name the option', async () => {
     }
   }
   await assert.rejects(startMockRelay(7), { code: 'INVALID_ARGUMENT' });
+  await assert.rejects(startMockRelay({ prot: 0 }), { code: 'INVALID_ARGUMENT', message: /^options .*"prot"/, action: /port, host, verbose, tokenPrefixes/ });
 });
 
 test('tokenPrefixes says which tokens are accepted', async (t) => {

@@ -1,0 +1,179 @@
+// What comes for a client, by itself: when messages count as handled, and what waits for handlers.
+import assert from 'node:assert/strict';
+import { createRequire } from 'node:module';
+import { describe, test } from 'node:test';
+import { StvorError } from '@stvor/sdk';
+import { Queue, warnings } from './support/collect.mjs';
+
+const { Inbox } = createRequire(import.meta.url)('../lib/inbox.js');
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+/** A connected client's inbox, and the counts of handled messages that the addon is told. */
+function opened() {
+  const [inbox, told] = [new Inbox(), []];
+  inbox.open((count) => told.push(count));
+  return { inbox, told, push: (...contents) => contents.forEach((payload) => inbox.push({ id: 'm', senderId: 'alice', kind: 0, payload, timestamp: 0 })) };
+}
+
+describe('a message counts as handled', () => {
+  test('when every handler has returned, and one call tells of all in a turn', async () => {
+    const { inbox, told, push } = opened();
+    const seen = [];
+    inbox.onMessage(({ content }) => seen.push(content));
+    push('one', 'two', 'three');
+    inbox.run();
+    assert.deepEqual([seen, told], [['one', 'two', 'three'], []]);
+    await turn();
+    assert.deepEqual(told, [3]);
+  });
+
+  test('when what asynchronous handlers return has settled, not before', async () => {
+    const { inbox, told, push } = opened();
+    const gates = new Map();
+    inbox.onMessage(({ content }) => new Promise((resolve) => gates.set(content, resolve)));
+    inbox.onMessage(() => {});
+    push('one', 'two');
+    inbox.run();
+    await turn();
+    assert.deepEqual([told, [...gates.keys()]], [[], ['one']]);
+    gates.get('one')();
+    await turn();
+    await turn();
+    assert.deepEqual([told, [...gates.keys()]], [[1], ['one', 'two']]);
+    gates.get('two')();
+    await turn();
+    await turn();
+    assert.deepEqual(told, [1, 1]);
+  });
+
+  test('when a handler failed', async () => {
+    const { inbox, told, push } = opened();
+    const errors = new Queue();
+    inbox.onError((error) => errors.push(error));
+    inbox.onMessage(({ content }) => { if (content === 'throws') throw new Error(content); });
+    inbox.onMessage(async ({ content }) => { if (content === 'rejects') throw new Error(content); });
+    push('throws', 'rejects', 'neither');
+    await inbox.run();
+    await turn();
+    assert.deepEqual(told.reduce((sum, count) => sum + count, 0), 3);
+    assert.deepEqual((await errors.take(2)).map(({ code, cause }) => [code, cause.message]), [['HANDLER_FAILED', 'throws'], ['HANDLER_FAILED', 'rejects']]);
+  });
+
+  test('when its content cannot be read: INVALID_CONTENT instead of a call', async () => {
+    const { inbox, told } = opened();
+    const [messages, errors] = [[], new Queue()];
+    inbox.onError((error) => errors.push(error));
+    inbox.onMessage((message) => messages.push(message));
+    inbox.push({ id: 'm', senderId: 'mallory', kind: 2, payload: Buffer.from([0xff]), timestamp: 0 });
+    inbox.run();
+    const error = await errors.next();
+    assert.ok(error instanceof StvorError);
+    assert.deepEqual([error.code, error.peerId, error.retryable], ['INVALID_CONTENT', 'mallory', false]);
+    await turn();
+    assert.deepEqual([messages, told], [[], [1]]);
+  });
+});
+
+describe('a message does not count as handled', () => {
+  test('while nobody handles it', async () => {
+    const { inbox, told, push } = opened();
+    push('one');
+    inbox.run();
+    await turn();
+    assert.deepEqual(told, []);
+  });
+
+  test('when the client leaves during its handler; what was handled before is told', async () => {
+    const { inbox, told, push } = opened();
+    const seen = [];
+    let leave;
+    inbox.onMessage(({ content }) => {
+      seen.push(content);
+      if (content === 'two') return new Promise((resolve) => (leave = resolve));
+    });
+    push('one', 'two', 'three');
+    const running = inbox.run();
+    inbox.close();
+    assert.deepEqual(told, [1]);
+    leave();
+    await running;
+    await turn();
+    assert.deepEqual([told, seen], [[1], ['one', 'two']]);
+  });
+});
+
+describe('receipts', () => {
+  test('go to every handler, until it is removed', async () => {
+    const { inbox } = opened();
+    await turn();
+    const [first, second] = [[], []];
+    const remove = inbox.onReceipt((receipt) => first.push(receipt));
+    inbox.onReceipt((receipt) => second.push(receipt));
+    inbox.pushReceipt({ id: 'a', recipientId: 'bob' });
+    inbox.giveReceipts();
+    remove();
+    remove();
+    inbox.pushReceipt({ id: 'b', recipientId: 'bob' });
+    inbox.giveReceipts();
+    assert.deepEqual(first, [{ id: 'a', recipientId: 'bob' }]);
+    assert.deepEqual(second.map(({ id }) => id), ['a', 'b']);
+  });
+
+  test('are not held up by a message that is being handled', async () => {
+    const { inbox, push } = opened();
+    await turn();
+    const ids = [];
+    inbox.onMessage(() => new Promise(() => {}));
+    inbox.onReceipt(({ id }) => ids.push(id));
+    push('for ever');
+    inbox.run();
+    inbox.pushReceipt({ id: 'a', recipientId: 'bob' });
+    inbox.giveReceipts();
+    assert.deepEqual(ids, ['a']);
+  });
+
+  test('reach a handler that is added right after connect()', async () => {
+    const { inbox } = opened();
+    inbox.pushReceipt({ id: 'a', recipientId: 'bob' });
+    inbox.giveReceipts();
+    const ids = [];
+    inbox.onReceipt(({ id }) => ids.push(id));
+    await turn();
+    assert.deepEqual(ids, ['a']);
+  });
+
+  test('whose handler fails are HANDLER_FAILED', async () => {
+    const { inbox } = opened();
+    const errors = new Queue();
+    inbox.onError((error) => errors.push(error));
+    inbox.onReceipt(() => { throw new Error('thrown'); });
+    inbox.onReceipt(async () => { throw new Error('rejected'); });
+    inbox.pushReceipt({ id: 'a', recipientId: 'bob' });
+    await turn();
+    assert.deepEqual((await errors.take(2)).map(({ code, message, cause }) => `${code} ${message} ${cause.message}`), [
+      'HANDLER_FAILED A receipt handler failed. thrown',
+      'HANDLER_FAILED A receipt handler failed. rejected',
+    ]);
+  });
+});
+
+test('errors from before connect() resolved reach a handler that is added right after it', async (t) => {
+  const printed = warnings(t);
+  const inbox = new Inbox();
+  inbox.report(new StvorError('DECRYPTION_FAILED', 'early'));
+  inbox.open(() => {});
+  const codes = [];
+  inbox.onError(({ code }) => codes.push(code));
+  await turn();
+  inbox.report(new StvorError('REPLAY_DETECTED', 'later'));
+  await turn();
+  assert.deepEqual([codes, printed.size], [['DECRYPTION_FAILED', 'REPLAY_DETECTED'], 0]);
+});
+
+test('without a handler they are printed then', async (t) => {
+  const printed = warnings(t);
+  const inbox = new Inbox();
+  inbox.report(new StvorError('DECRYPTION_FAILED', 'early'));
+  inbox.open(() => {});
+  assert.equal((await printed.next()).code, 'DECRYPTION_FAILED');
+});
