@@ -1,7 +1,5 @@
 /// <reference lib="esnext.disposable" />
 
-import type { Bytes } from './ratchet.js';
-
 export * from './ratchet.js';
 
 /** Identifies an application to its relay: 1 to 4,096 printable ASCII characters without spaces. */
@@ -10,11 +8,8 @@ export type AppToken = string;
 /** A user's name: 1 to 256 bytes of UTF-8, compared byte by byte. */
 export type UserId = string;
 
-/** What can be sent: text, or bytes. */
+/** Text, or bytes. */
 export type MessageContent = string | Uint8Array;
-
-/** What arrives: valid UTF-8 as a string, other bytes as a Buffer. */
-export type ReceivedContent = string | Bytes;
 
 /** How {@link createApp} makes an app. */
 export interface StvorAppConfig {
@@ -28,6 +23,12 @@ export interface StvorAppConfig {
   pollIntervalMs?: number | undefined;
   /** PEM certificates of authorities to trust besides the system's, for a relay with a private one. */
   ca?: string | Uint8Array | undefined;
+  /**
+   * Whether peers that speak wire 3 only, as version 3.0.0 does, may be spoken to. Refused, sends to them are
+   * rejected with `PROTOCOL_MISMATCH`, and what they send is dropped. A peer that was seen with wire 4 is never
+   * spoken to in wire 3. Default: `'allow'`; in production mode `'refuse'`.
+   */
+  legacyPeers?: 'allow' | 'refuse' | undefined;
   /** Requires durable storage, which this version cannot use yet: `true` rejects with `STORAGE_REQUIRED`. */
   productionMode?: boolean | undefined;
   /** Not used yet: a warning says so. Everything is kept in memory. */
@@ -49,13 +50,20 @@ export interface SendOptions {
   timeout?: number | undefined;
   /** Whether to wait for such a recipient, or to reject with `RECIPIENT_NOT_FOUND`. Default: true. */
   waitForRecipient?: boolean | undefined;
+  /**
+   * Whether to wait until the recipient's handlers have completed, and not only until the relay has the message.
+   * If that takes longer than `timeout` the send is rejected with `RECEIPT_TIMEOUT`; the message is still on its way.
+   * Default: false.
+   */
+  receipt?: boolean | undefined;
 }
 
 /**
  * How far a message got: `delivered` to the recipient's connection, `queued` at the relay for an
- * absent recipient, or `sent` to a relay that does not say.
+ * absent recipient, or `sent` to a relay that does not say. All three are the relay's word. `received`,
+ * for `receipt: true`, is the recipient's: its handlers have completed.
  */
-export type DeliveryStatus = 'delivered' | 'queued' | 'sent';
+export type DeliveryStatus = 'delivered' | 'queued' | 'sent' | 'received';
 
 /** What `send` resolves to. */
 export interface SendResult {
@@ -64,30 +72,38 @@ export interface SendResult {
   status: DeliveryStatus;
 }
 
-/** A message as handlers get it. */
-export interface DecryptedMessage {
-  /** The message's id. */
+/** A message as handlers get it. `T` is what the sender is known to send; nothing checks it. */
+export interface DecryptedMessage<T = unknown> {
+  /** The message's id, the same that `send` resolved to. */
   readonly id: string;
   /** Who sent it. */
   readonly senderId: UserId;
-  /** Valid UTF-8 as a string, other bytes as a Buffer. */
-  readonly content: ReceivedContent;
-  /** When it was sent or, where the relay only says that, when it reached the relay. Not authenticated. */
+  /** What was sent, with the types that it had; of a wire-3 peer, valid UTF-8 as a string, other bytes as a Buffer. */
+  readonly content: T;
+  /** When it was sent. Authenticated, unless the peer speaks wire 3. */
   readonly timestamp: Date;
   /** The same as `senderId`. */
   readonly from: UserId;
   /** The same as `content`. */
-  readonly data: ReceivedContent;
+  readonly data: T;
+}
+
+/** Says that a message of ours was handled by its recipient. */
+export interface Receipt {
+  /** The message's id, as `send` resolved to. */
+  readonly id: string;
+  /** Who handled it. */
+  readonly recipientId: UserId;
 }
 
 /** A message handler that declares at most one parameter. */
-export type MessageHandler = (message: DecryptedMessage) => unknown;
+export type MessageHandler<T = unknown> = (message: DecryptedMessage<T>) => unknown;
 
 /** A message handler that declares two or three parameters. */
-export type ContentHandler = (
+export type ContentHandler<T = unknown> = (
   from: UserId,
-  content: ReceivedContent,
-  message: DecryptedMessage,
+  content: T,
+  message: DecryptedMessage<T>,
 ) => unknown;
 
 // Overloads that differ in the number of a callback's parameters leave the parameters of one form
@@ -95,15 +111,15 @@ export type ContentHandler = (
 // signatures do nothing but make an interface give no types to functions of their length.
 
 /** Gives types to the parameters of functions that declare two or three. */
-interface ContentHandlerTypes {
-  (from: UserId, content: ReceivedContent, message: DecryptedMessage): unknown;
+interface ContentHandlerTypes<T> {
+  (from: UserId, content: T, message: DecryptedMessage<T>): unknown;
   <_>(none: never): unknown;
 }
 
 /** Takes functions of two or three parameters, and gives types to none. */
-interface ContentHandlers {
-  (from: UserId, content: ReceivedContent, message: DecryptedMessage): unknown;
-  <_>(from: UserId, content: ReceivedContent, message: DecryptedMessage): unknown;
+interface ContentHandlers<T> {
+  (from: UserId, content: T, message: DecryptedMessage<T>): unknown;
+  <_>(from: UserId, content: T, message: DecryptedMessage<T>): unknown;
 }
 
 /** Removes the handler that was added; repeated calls do nothing. */
@@ -172,6 +188,14 @@ export type ErrorCode =
   | 'STORAGE_REQUIRED'
   /** The content is larger than the relay takes. */
   | 'PAYLOAD_TOO_LARGE'
+  /** Too much waits for this recipient already; the same send may succeed later. */
+  | 'OUTBOX_FULL'
+  /** The peer speaks wire 3 only, and must speak more: `legacyPeers`, or what is sent, asks for it. */
+  | 'PROTOCOL_MISMATCH'
+  /** The recipient's handlers have not completed in time; the message is still on its way. */
+  | 'RECEIPT_TIMEOUT'
+  /** A received message is authentic, but its content cannot be read. */
+  | 'INVALID_CONTENT'
   /** A handler of yours threw or rejected; `cause` is what it threw. */
   | 'HANDLER_FAILED'
   /** There is no native code for this machine; the message says how to build it. */
@@ -209,11 +233,16 @@ export class StvorFacadeClient {
    * Encrypts `content` for `to` and hands it to the relay. Calls are carried out in the order they
    * are made, awaited or not.
    *
+   * A content arrives as what it was: a string; bytes (Buffer or Uint8Array), as a Buffer; a number, bigint,
+   * boolean, null, undefined or Date; a typed array; arrays, plain objects, Maps and Sets of these. What cannot be
+   * carried is `INVALID_ARGUMENT`, which names the place in it: functions, symbols, cycles, instances of classes.
+   * A recipient that speaks wire 3 takes strings and bytes only.
+   *
    * @throws {StvorError} `RECIPIENT_NOT_FOUND`, `RECIPIENT_TIMEOUT`, `DELIVERY_FAILED`,
    * `QUOTA_EXCEEDED`, `RATE_LIMITED`, `RELAY_UNAVAILABLE`, `IDENTITY_CHANGED`, `PAYLOAD_TOO_LARGE`,
-   * `CLIENT_NOT_READY`, `INVALID_ARGUMENT`.
+   * `OUTBOX_FULL`, `PROTOCOL_MISMATCH`, `RECEIPT_TIMEOUT`, `CLIENT_NOT_READY`, `INVALID_ARGUMENT`.
    */
-  send(to: UserId, content: MessageContent, options?: SendOptions): Promise<SendResult>;
+  send<T = unknown>(to: UserId, content: T, options?: SendOptions): Promise<SendResult>;
 
   /**
    * Calls `handler` with every message, one after another in order of arrival; a handler that
@@ -223,12 +252,19 @@ export class StvorFacadeClient {
    * more get sender and content, fewer get the message. Parameters with a default value and rest
    * parameters do not count, as in `Function.length`; `(...args) => {}` gets the message.
    *
-   * Messages that arrive before the first handler, or faster than handlers finish, wait in memory,
-   * in any number. Those of a client that disconnects are dropped.
+   * Messages that arrive before the first handler, or faster than handlers finish, wait in memory.
    *
-   * A handler that throws or rejects is reported as `HANDLER_FAILED`; the others still run.
+   * A message counts as handled when every handler has completed, also by throwing or rejecting, which is
+   * reported as `HANDLER_FAILED`. The sender is told then. Those not handled when the client disconnects
+   * are given again when the user connects anew.
    */
-  onMessage(handler: MessageHandler | ContentHandlerTypes | ContentHandlers): Unsubscribe;
+  onMessage<T = unknown>(handler: MessageHandler<T> | ContentHandlerTypes<T> | ContentHandlers<T>): Unsubscribe;
+
+  /**
+   * Calls `handler` when a message of ours has been handled by its recipient, in the order of sending for each;
+   * `receipt: true` is not needed for it. Receipts are not kept for handlers that are added later.
+   */
+  onReceipt(handler: (receipt: Receipt) => unknown): Unsubscribe;
 
   /**
    * Calls `handler` with everything that goes wrong apart from a call of yours: messages that could

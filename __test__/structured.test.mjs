@@ -3,12 +3,33 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { describe, test } from 'node:test';
 import { runInNewContext } from 'node:vm';
+import { program } from './support/child.mjs';
+import { mockRelay } from './support/relays.mjs';
 import { values } from './support/values.mjs';
 
 const { encodeStructured, decodeStructured, MAX_DEPTH } = createRequire(import.meta.url)('../lib/structured.js');
 
 const carried = (value) => decodeStructured(Buffer.from(encodeStructured('content', value)));
 const refused = (problem) => ({ name: 'StvorError', code: 'INVALID_ARGUMENT', message: `${problem}, which cannot be sent.`, retryable: false });
+
+test('a program that sends text and bytes loads no CBOR', async (t) => {
+  const relay = await mockRelay(t);
+  const { code, lines, stderr } = await program(t, { type: 'commonjs', code: `
+    const { createApp } = require('@stvor/sdk');
+    (async () => {
+      const app = await createApp({ appToken: 'stvor_test', relayUrl: ${JSON.stringify(relay.url)} });
+      const [alice, bob] = [await app.connect('alice'), await app.connect('bob')];
+      const received = new Promise((resolve) => bob.onMessage(resolve));
+      await alice.send('bob', 'text');
+      await received;
+      const loaded = () => Object.keys(require.cache).some((path) => path.endsWith('cborg.js'));
+      console.log(loaded());
+      await alice.send('bob', { a: 1 });
+      console.log(loaded());
+      await app.disconnect();
+    })();` }).ended;
+  assert.deepEqual([code, lines, stderr], [0, ['false', 'true'], '']);
+});
 
 describe('a value arrives as what it was', () => {
   for (const [name, value] of values) {

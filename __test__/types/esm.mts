@@ -12,13 +12,13 @@ import {
   generateKeyPair as generateFromRoot,
   verifyMetricsSignature,
 } from '@stvor/sdk';
-import type { DecryptedMessage, ErrorCode, IIdentityStore, Metrics, SendResult, StvorAppConfig } from '@stvor/sdk';
+import type { DecryptedMessage, ErrorCode, IIdentityStore, Metrics, Receipt, SendResult, StvorAppConfig } from '@stvor/sdk';
 import { decryptMessage, encryptMessage, establishSession, generateKeyPair } from '@stvor/sdk/ratchet';
 import type { KeyPair, SessionState } from '@stvor/sdk/ratchet';
 import { startMockRelay } from '@stvor/sdk/mock-relay';
 import type { MockRelay } from '@stvor/sdk/mock-relay';
 
-const config: StvorAppConfig = { appToken: 'stvor_dev_test123', relayUrl: 'ws://localhost:4444', timeout: 5_000, pollIntervalMs: 500 };
+const config: StvorAppConfig = { appToken: 'stvor_dev_test123', relayUrl: 'ws://localhost:4444', timeout: 5_000, pollIntervalMs: 500, legacyPeers: 'refuse' };
 const app: StvorApp = await createApp(config);
 const same: StvorApp = await init(config);
 const another: StvorApp = await Stvor.init({ appToken: 'demo_token' });
@@ -27,7 +27,7 @@ const alice: StvorFacadeClient = await app.connect('alice');
 
 // Both documented forms of a handler, and the unsubscribe function.
 const unsubscribe: () => void = alice.onMessage((message: DecryptedMessage) => {
-  const text: string | Uint8Array = message.content;
+  const text: string = typeof message.content === 'string' ? message.content : '';
   const at: Date = message.timestamp;
   return [text, at, message.senderId, message.from, message.data, message.id];
 });
@@ -35,13 +35,31 @@ alice.onMessage((message) => message.senderId.toUpperCase());
 alice.onMessage((from, content) => console.log(`${from.toUpperCase()}: ${content}`));
 alice.onMessage(async (from, content) => void (await Promise.resolve([from, content])));
 unsubscribe();
+
+// Contents of any type; `T` states what two programs have agreed on.
+interface Order { id: bigint; items: Map<string, number>; placed: Date; note?: string }
+const order: Order = { id: 1n, items: new Map([['tea', 2]]), placed: new Date() };
+await alice.send('bob', order);
+await alice.send<Order>('bob', order, { receipt: true });
+for (const content of [1, 1n, true, null, undefined, new Date(), new Set([1]), [1, 'two'], { three: 3 }]) await alice.send('bob', content);
+alice.onMessage<Order>((message) => message.content.items.get('tea')?.toFixed());
+alice.onMessage<Order>((from, { placed }) => `${from.length} ${placed.getTime()}`);
+alice.onMessage<Order>(async (_from, _content, message) => message.data.id + 1n);
+alice.onMessage((message: DecryptedMessage<Order>) => message.content.note?.length);
+alice.onMessage((from, content) => (content instanceof Map ? content.size : from.length));
+
+const noReceipts: () => void = alice.onReceipt((receipt) => {
+  const { id, recipientId }: Receipt = receipt;
+  return id.length + recipientId.length;
+});
+noReceipts();
 alice.onError((error) => {
   const code: ErrorCode = error.code;
   console.error(code, error.retryable, error.action, error.peerId);
 });
 
 const result: SendResult = await alice.send('bob', 'hello', { timeout: 1_000, waitForRecipient: false });
-const status: 'delivered' | 'queued' | 'sent' = result.status;
+const status: 'delivered' | 'queued' | 'sent' | 'received' = result.status;
 await alice.send('bob', new Uint8Array([1, 2, 3]));
 await alice.send('bob', Buffer.from('bytes'));
 const known: boolean = await alice.waitForUser('bob', 1_000);
@@ -81,8 +99,16 @@ await relay.close();
 await createApp({ relayUrl: 'ws://localhost:4444' });
 // @ts-expect-error: no such option.
 await createApp({ appToken: 'stvor_x', relayURL: 'ws://localhost:4444' });
-// @ts-expect-error: neither text nor bytes.
-await alice.send('bob', { text: 'hello' });
+// @ts-expect-error: no such value.
+await createApp({ appToken: 'stvor_x', legacyPeers: 'never' });
+// @ts-expect-error: not what was agreed on.
+await alice.send<Order>('bob', { id: 1 });
+// @ts-expect-error: no such option.
+await alice.send('bob', 'hello', { reciept: true });
+// @ts-expect-error: a content is unknown until it is looked at.
+alice.onMessage((message) => message.content.length);
+// @ts-expect-error: the same.
+alice.onMessage((from, content) => content.length);
 // @ts-expect-error: clients come from connect().
 new StvorFacadeClient();
 // @ts-expect-error: the root key stays in native memory.
@@ -96,4 +122,5 @@ export { same, another, alone, status, known, metrics, ready, opened, valid, byt
 type IsAny<T> = 0 extends 1 & T ? true : false;
 const bytesAreTyped: IsAny<KeyPair['publicKey']> = false;
 const contentIsTyped: IsAny<DecryptedMessage['content']> = false;
-void [bytesAreTyped, contentIsTyped];
+const codes: Record<'OUTBOX_FULL' | 'PROTOCOL_MISMATCH' | 'RECEIPT_TIMEOUT' | 'INVALID_CONTENT', string> = STVOR_ERRORS;
+void [bytesAreTyped, contentIsTyped, codes];
