@@ -9,6 +9,8 @@ mod directory;
 mod http;
 mod http_link;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod websocket;
 

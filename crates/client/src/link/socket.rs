@@ -328,6 +328,33 @@ mod tests {
     }
 
     #[test]
+    fn a_look_up_is_answered_whatever_is_wrong_with_the_answer() {
+        let bundle = r#"{"identityKey":"i","signedPreKey":"s","v4":"4"}"#;
+        let key = "k".repeat(257);
+        for (rest, expected) in [
+            (format!(r#""pub":{bundle},"prekey":{{"id":7,"key":"k"}}"#), Some(Some(7))),
+            (format!(r#""pub":{bundle}"#), Some(None)),
+            (format!(r#""pub":{bundle},"prekey":{{"id":-7,"key":"k"}}"#), Some(None)),
+            (format!(r#""pub":{bundle},"prekey":{{"id":7,"key":"{key}"}}"#), Some(None)),
+            (r#""pub":{"identityKey":7},"prekey":{"id":7,"key":"k"}"#.to_owned(), None),
+            (r#""prekey":{"id":7,"key":"k"}"#.to_owned(), None),
+        ] {
+            let text = format!(r#"{{"type":"found","user":"bob",{rest}}}"#);
+            let Frame::LookedUp(user, found) = read(&text) else { panic!("{text}") };
+            assert_eq!(user, "bob");
+            let ids = found.map(|(bundle, prekey)| {
+                assert_eq!(bundle.v4.as_deref(), Some("4"));
+                prekey.map(|prekey| prekey.id)
+            });
+            assert_eq!(ids, expected, "{text}");
+        }
+        let unknown = read(r#"{"type":"unknown","user":"bob"}"#);
+        assert!(matches!(unknown, Frame::LookedUp(user, None) if user == "bob"));
+        let left = read(r#"{"type":"prekeys","user":"bob","left":24}"#);
+        assert!(matches!(left, Frame::PrekeysLeft(user, 24) if user == "bob"));
+    }
+
+    #[test]
     fn whatever_else_arrives_is_ignored() {
         for text in [
             "",
@@ -337,6 +364,10 @@ mod tests {
             r#"{"type":7}"#,
             r#"{"type":"announce","user":"a"}"#,
             r#"{"type":"deliver"}"#,
+            r#"{"type":"prekeys","user":"a","left":-1}"#,
+            r#"{"type":"prekeys","left":1}"#,
+            r#"{"type":"unknown"}"#,
+            r#"{"type":"found"}"#,
             "{\"type\":\"message\",\"to\":\"b\"}",
         ] {
             assert!(matches!(read(text), Frame::Other), "{text}");
