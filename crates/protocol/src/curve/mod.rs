@@ -22,7 +22,7 @@ use aws_lc as backend;
 #[cfg(not(feature = "aws-lc"))]
 use portable as backend;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use p256::elliptic_curve::sec1::ToSec1Point as _;
 use rand_core::CryptoRng;
@@ -57,20 +57,39 @@ impl DhOutput {
 }
 
 /// A point on the curve, its encoding, and the backend's handle for it. Clones share both.
+///
+/// The handle is made when it is needed: it takes 500 bytes, and what is only sent or compared
+/// needs none.
 #[derive(Clone)]
 pub(crate) struct PublicKey(Arc<Point>);
 
 struct Point {
     bytes: [u8; POINT_LENGTH],
-    handle: backend::PublicKey,
+    handle: OnceLock<backend::PublicKey>,
 }
 
 impl PublicKey {
     /// `None` unless `bytes` are 65 and encode, uncompressed, a point on the curve.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let bytes = uncompressed(bytes)?;
-        let handle = backend::PublicKey::from_uncompressed(&bytes)?;
+        let handle = OnceLock::from(backend::PublicKey::from_uncompressed(&bytes)?);
         Some(Self(Arc::new(Point { bytes, handle })))
+    }
+
+    /// The bytes of a point that has been checked, without a handle.
+    fn checked(bytes: [u8; POINT_LENGTH]) -> Self {
+        Self(Arc::new(Point { bytes, handle: OnceLock::new() }))
+    }
+
+    /// The same key, sharing nothing with this one: for keeping while it is not used.
+    pub(crate) fn without_handle(&self) -> Self {
+        Self::checked(self.0.bytes)
+    }
+
+    #[expect(clippy::expect_used, reason = "the bytes were checked before the key existed")]
+    fn handle(&self) -> &backend::PublicKey {
+        let Point { bytes, handle } = &*self.0;
+        handle.get_or_init(|| backend::PublicKey::from_uncompressed(bytes).expect("a point"))
     }
 
     /// `None` unless `bytes` are `02` or `03` and the x coordinate of a point on the curve. Costs
@@ -93,7 +112,7 @@ impl PublicKey {
 
     /// Whether `signature` is ECDSA over SHA-256 of `message`, strict DER, `s` high or low.
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        self.0.handle.verify(message, signature)
+        self.handle().verify(message, signature)
     }
 }
 
@@ -121,7 +140,7 @@ impl PrivateKey {
     /// `None` unless `scalar` is between 1 and n-1.
     pub(crate) fn from_scalar(scalar: &[u8; SCALAR_LENGTH]) -> Option<(Self, PublicKey)> {
         let private = backend::PrivateKey::from_scalar(scalar)?;
-        let public = PublicKey::parse(&private.public_bytes()?)?;
+        let public = PublicKey::checked(private.public_bytes()?);
         Some((Self(Arc::new(private)), public))
     }
 
@@ -140,7 +159,7 @@ impl PrivateKey {
 
     /// `DH(self, theirs)`.
     pub(crate) fn agree(&self, theirs: &PublicKey) -> DhOutput {
-        DhOutput(self.0.agree(&theirs.0.handle))
+        DhOutput(self.0.agree(theirs.handle()))
     }
 
     /// ECDSA over SHA-256 of `message`, DER.

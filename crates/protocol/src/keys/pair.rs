@@ -34,6 +34,13 @@ macro_rules! key_pair {
             pub(crate) fn point(&self) -> &curve::PublicKey {
                 &self.0
             }
+
+            /// The same key, for keeping while it is not used: see
+            /// [`curve::PublicKey::without_handle`].
+            #[allow(dead_code, reason = "not every role is kept")]
+            pub(crate) fn at_rest(&self) -> Self {
+                Self(self.0.without_handle())
+            }
         }
 
         impl From<curve::PublicKey> for $public {

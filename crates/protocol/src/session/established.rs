@@ -73,7 +73,7 @@ impl Turn<'_> {
         let established = Established {
             root_key,
             ratchet_key,
-            their_ratchet_key,
+            their_ratchet_key: their_ratchet_key.at_rest(),
             sending,
             receiving,
             previous_chain_length: self.sent,

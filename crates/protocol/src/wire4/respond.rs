@@ -116,7 +116,7 @@ impl Sessions {
         handshake: &Handshake<'_>,
     ) -> Result<RootKey, Decrypt4Error> {
         let keys = &set.local;
-        let their_identity = self.their_identity();
+        let their_identity = &self.their_identity().at_rest(); // its handle goes with this step
         let their_signed_prekey: SignedPrekey =
             curve::PublicKey::parse_compressed(handshake.signed_prekey)
                 .ok_or(Decrypt4Error::Malformed)?

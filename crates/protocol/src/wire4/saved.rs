@@ -63,7 +63,8 @@ impl Sessions {
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, SavedRecordError> {
         read_version(reader, VERSION)?;
         let their_identity = IdentityKey::parse(reader.array::<65>()?)
-            .map_err(|_| SavedRecordError::Key { field: "IK" })?;
+            .map_err(|_| SavedRecordError::Key { field: "IK" })?
+            .at_rest();
         let retired = match reader.u8()? {
             0 => None,
             1 => Some(Rank::read(reader)?),

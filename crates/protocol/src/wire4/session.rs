@@ -115,16 +115,16 @@ impl RankedSession {
     fn judge(&self, error: DecryptError, message: &Message4<'_>) -> Decrypt4Error {
         let is_newer = message.timestamp_ms() > self.newest_ms;
         match refused(error) {
-            Decrypt4Error::Authentication if self.knows_chain(message) => {
-                Decrypt4Error::Authentication
-            }
-            Decrypt4Error::Authentication
-            | Decrypt4Error::MissingMessageKey
-            | Decrypt4Error::TooManySkipped
-                if !is_newer =>
+            // Its key was never used.
+            refused @ (Decrypt4Error::Authentication | Decrypt4Error::TooManySkipped)
+                if is_newer || self.knows_chain(message) =>
             {
-                Decrypt4Error::Replay
+                refused
             }
+            Decrypt4Error::MissingMessageKey if is_newer => Decrypt4Error::MissingMessageKey,
+            Decrypt4Error::Authentication
+            | Decrypt4Error::TooManySkipped
+            | Decrypt4Error::MissingMessageKey => Decrypt4Error::Replay,
             refused => refused,
         }
     }

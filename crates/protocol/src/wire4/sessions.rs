@@ -72,7 +72,12 @@ pub struct Opened4 {
 impl Sessions {
     /// None yet.
     pub fn new(their_identity: IdentityKey) -> Self {
-        Self { their_identity, sending: None, older: Arc::default(), retired: None }
+        Self {
+            their_identity: their_identity.at_rest(),
+            sending: None,
+            older: Arc::default(),
+            retired: None,
+        }
     }
 
     /// The peer's identity key, which never changes here.

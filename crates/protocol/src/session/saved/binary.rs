@@ -184,7 +184,7 @@ impl Established {
             sending,
             previous_chain_length: reader.u32()?,
             skipped: read_skipped(&their_ratchet_key, receiving.counter, reader)?,
-            their_ratchet_key,
+            their_ratchet_key: their_ratchet_key.at_rest(),
             receiving,
             renewable,
             post_compromise: flags & FORCED != 0,
