@@ -17,12 +17,12 @@ const FIELDS: &[(&str, Part, usize)] = &[
     ("N", Part::Header, 72),
     ("nonce", Part::Header, 73),
     ("timestamp", Part::Trailer, 9),
-    ("session id", Part::Trailer, 10),
+    ("begun", Part::Trailer, 17),
+    ("session id", Part::Trailer, 18),
     ("ciphertext", Part::Ciphertext, 0),
 ];
 
 const HANDSHAKE: &[(&str, Part, usize)] = &[
-    ("begun", Part::Trailer, 18),
     ("identity key", Part::Trailer, 26 + 32),
     ("signed prekey", Part::Trailer, 59 + 32),
     ("signed prekey id", Part::Trailer, 92),
@@ -122,22 +122,22 @@ fn a_handshake_taken_off_or_put_on_is_refused() {
     let with_handshake = world.seal(&mut alice, b"second");
 
     let mut without = first.clone();
-    without.trailer.truncate(18);
+    without.trailer.truncate(26);
     without.trailer[1] = 0;
     assert_eq!(refused(&mut world, &mut bob, &without), Decrypt4Error::UnknownSession);
 
     world.open(&mut bob, &first).unwrap();
     let mut without = with_handshake.clone();
-    without.trailer.truncate(18);
+    without.trailer.truncate(26);
     without.trailer[1] = 0;
     assert_eq!(refused(&mut world, &mut bob, &without), Decrypt4Error::Authentication);
     world.open(&mut bob, &with_handshake).unwrap();
 
     let answer = world.seal(&mut bob, b"answer");
     let mut with = answer.clone();
-    with.trailer.truncate(18);
+    with.trailer.truncate(26);
     with.trailer[1] = 1;
-    with.trailer.extend_from_slice(&first.trailer[18..]);
+    with.trailer.extend_from_slice(&first.trailer[26..]);
     assert_eq!(refused(&mut world, &mut alice, &with), Decrypt4Error::Authentication);
     assert_eq!(world.open(&mut alice, &answer).unwrap(), b"answer");
 }
@@ -159,10 +159,10 @@ fn what_is_not_a_message_of_wire_4_is_malformed() {
         assert_eq!(parse(header, &trailer[..length], ciphertext), malformed, "{length} bytes");
     }
     assert_eq!(parse(header, &[&trailer[..], &[0]].concat(), ciphertext), malformed);
-    // Without its handshake a trailer has 18 bytes, and it says so.
-    assert_eq!(parse(header, &[&[4, 0], &trailer[2..18]].concat(), ciphertext), Ok(START));
+    // Without its handshake a trailer has 26 bytes, and it says so.
+    assert_eq!(parse(header, &[&[4, 0], &trailer[2..26]].concat(), ciphertext), Ok(START));
     for (version, flags) in [(3, 0), (5, 0), (4, 1), (4, 2), (4, 128)] {
-        let other = [&[version, flags], &trailer[2..18]].concat();
+        let other = [&[version, flags], &trailer[2..26]].concat();
         assert_eq!(parse(header, &other, ciphertext), malformed, "{version} {flags}");
     }
 }

@@ -21,8 +21,8 @@ impl Sessions {
     /// Begins a session, which is sent on from now on: every message brings its handshake until
     /// the peer has answered. `parties` are us and the peer; `one_time` is a one-time prekey of
     /// theirs, if there is one, used for nothing else. `after_ms` is the
-    /// [timestamp](crate::Message4::timestamp_ms) of a message of the peer that could not be
-    /// opened, if that is why: the new session has to outrank the one that it was sealed on.
+    /// [beginning](crate::Message4::begun_ms) of the session of a message that could not be
+    /// opened, if that is why: the new session has to stand above it.
     ///
     /// Draws 32 bytes from `rng`, and another 32 where aws-lc is not the backend. Costs six
     /// agreements, a key generation and an encapsulation.
@@ -61,7 +61,6 @@ impl Sessions {
         let (ciphertext, kem) = theirs.kem_key().encapsulate(rng);
         let begun_ms = self.next_begun_ms(now_ms, after_ms);
         let handshake = Handshake::write(
-            begun_ms,
             &keys.identity_key().point().to_compressed(),
             &keys.signed_prekey().public().point().to_compressed(),
             PrekeyIds {
@@ -85,6 +84,7 @@ impl Sessions {
         };
         let public = ephemeral.public().as_bytes();
         let transcript = Transcript {
+            begun_ms,
             parties,
             identity: their_identity,
             signed_prekey: their_signed_prekey,
@@ -95,7 +95,7 @@ impl Sessions {
         };
         let first_step = ephemeral.agree(their_signed_prekey.point());
         let (root_key, chain_key) = root_key(&transcript, &secrets).step(&first_step);
-        let id = session_id(parties, their_identity, public, &handshake);
+        let id = session_id(begun_ms, parties, their_identity, public, &handshake);
         let state = Initiated {
             root_key,
             ratchet_key: ephemeral,
@@ -111,8 +111,8 @@ impl Sessions {
         }))
     }
 
-    /// Later than every session that we hold or have held, and than the message that we could not
-    /// open. Its time is not authenticated, so it counts for no more than a peer's clock may be
+    /// Later than every session that we hold or have held, and than the one that we do not hold.
+    /// That one's time is not authenticated, so it counts for no more than a peer's clock may be
     /// ahead.
     fn next_begun_ms(&self, now_ms: u64, after_ms: Option<u64>) -> u64 {
         let latest = now_ms.saturating_add(MAX_CLOCK_SKEW_MS);

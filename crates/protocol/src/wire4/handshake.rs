@@ -8,7 +8,7 @@ use crate::curve::COMPRESSED_LENGTH;
 use crate::kem;
 
 /// Length of what names the session: everything up to the signature.
-const NAME_LENGTH: usize = 8 + 2 * COMPRESSED_LENGTH + 3 * 4;
+const NAME_LENGTH: usize = 2 * COMPRESSED_LENGTH + 3 * 4;
 
 /// The longest DER signature of P-256.
 pub(super) const MAX_SIGNATURE_LENGTH: usize = 72;
@@ -24,8 +24,6 @@ pub(super) struct PrekeyIds {
 
 /// A handshake in its parts; public keys are not yet checked to be points.
 pub(super) struct Handshake<'a> {
-    /// When the session began: its rank.
-    pub(super) begun_ms: u64,
     /// The initiator's identity key.
     pub(super) identity: &'a [u8; COMPRESSED_LENGTH],
     /// The initiator's signed prekey.
@@ -42,7 +40,6 @@ pub(super) struct Handshake<'a> {
 impl<'a> Handshake<'a> {
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
-        let begun_ms = reader.u64()?;
         let (identity, signed_prekey) = (reader.array()?, reader.array()?);
         let ids =
             PrekeyIds { signed_prekey: reader.u32()?, kem: reader.u32()?, one_time: reader.u32()? };
@@ -52,11 +49,10 @@ impl<'a> Handshake<'a> {
         }
         let (signature, ciphertext) = (reader.take(length)?, reader.array()?);
         reader.end()?;
-        Ok(Self { begun_ms, identity, signed_prekey, ids, signature, ciphertext, bytes })
+        Ok(Self { identity, signed_prekey, ids, signature, ciphertext, bytes })
     }
 
     pub(super) fn write(
-        begun_ms: u64,
         identity: &[u8; COMPRESSED_LENGTH],
         signed_prekey: &[u8; COMPRESSED_LENGTH],
         ids: PrekeyIds,
@@ -65,7 +61,6 @@ impl<'a> Handshake<'a> {
     ) -> Vec<u8> {
         debug_assert!(signature.len() <= MAX_SIGNATURE_LENGTH, "a DER signature of P-256");
         let mut bytes = Vec::with_capacity(NAME_LENGTH + 1 + signature.len() + ciphertext.len());
-        bytes.put_u64(begun_ms);
         bytes.put(identity);
         bytes.put(signed_prekey);
         bytes.put_u32(ids.signed_prekey);

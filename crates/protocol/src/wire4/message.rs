@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::Decrypt4Error;
 use super::trailer::Trailer;
+use super::{Decrypt4Error, SessionId};
 use crate::aead::TAG_LENGTH;
 use crate::curve;
 use crate::header::{HEADER_LENGTH, Header};
@@ -49,8 +49,14 @@ impl<'a> Message4<'a> {
     }
 
     /// The session that it says it belongs to.
-    pub fn session(&self) -> super::SessionId {
-        self.trailer.session
+    pub fn session(&self) -> SessionId {
+        self.trailer.rank.id
+    }
+
+    /// When it says that the session began: what [`Sessions::begin`](crate::Sessions::begin) asks
+    /// for where the message cannot be opened.
+    pub fn begun_ms(&self) -> u64 {
+        self.trailer.rank.begun_ms
     }
 
     /// Whose it says it is, if it brings a handshake. Costs a square root.
@@ -70,7 +76,7 @@ impl fmt::Debug for Message4<'_> {
         let Self { header, header_bytes: _, trailer, trailer_bytes: _, ciphertext: _ } = self;
         f.debug_struct("Message4")
             .field("header", header)
-            .field("session", &trailer.session)
+            .field("session", &trailer.rank.id)
             .field("has_handshake", &trailer.handshake.is_some())
             .finish_non_exhaustive()
     }

@@ -42,8 +42,8 @@ impl Sessions {
         let Some(handshake) = &message.trailer.handshake else {
             return Err(self.without_handshake(message));
         };
-        let rank = Rank { begun_ms: handshake.begun_ms, id: message.session() };
-        self.check(ours, parties, message, handshake, rank)?;
+        let rank = message.trailer.rank;
+        self.check(ours, parties, message, handshake)?;
 
         let set = ours.set(handshake.ids, now_ms).ok_or(Decrypt4Error::UnknownPrekey)?;
         let one_time = match handshake.ids.one_time {
@@ -72,11 +72,16 @@ impl Sessions {
     /// A session that is neither held nor begun now: one that was dropped, unless we or the peer
     /// have lost something. A message newer than all others says the latter.
     fn without_handshake(&self, message: &Message4<'_>) -> Decrypt4Error {
-        if message.timestamp_ms() <= self.newest_ms() {
+        if self.is_retired(message.trailer.rank) || message.timestamp_ms() <= self.newest_ms() {
             Decrypt4Error::Replay
         } else {
             Decrypt4Error::UnknownSession
         }
+    }
+
+    /// Whether a session of theirs began here once and was dropped, or is older than one that was.
+    fn is_retired(&self, rank: Rank) -> bool {
+        self.retired.is_some_and(|retired| rank <= retired)
     }
 
     /// What can be said of a handshake before it costs anything.
@@ -86,7 +91,6 @@ impl Sessions {
         parties: Parties<'_>,
         message: &Message4<'_>,
         handshake: &Handshake<'_>,
-        rank: Rank,
     ) -> Result<(), Decrypt4Error> {
         let our_identity = ours.local_keys().identity_key();
         let their_identity = self.their_identity();
@@ -95,15 +99,12 @@ impl Sessions {
         {
             return Err(Decrypt4Error::IdentityMismatch);
         }
-        let ephemeral = &message.header.ratchet_key;
-        if session_id(parties, our_identity, ephemeral, handshake.bytes) != rank.id {
+        let (rank, ephemeral) = (message.trailer.rank, &message.header.ratchet_key);
+        let id = session_id(rank.begun_ms, parties, our_identity, ephemeral, handshake.bytes);
+        if id != rank.id {
             return Err(Decrypt4Error::Authentication);
         }
-        // Either it began a session here once, or it is older than one that did.
-        if self.retired.is_some_and(|retired| rank <= retired) {
-            return Err(Decrypt4Error::Replay);
-        }
-        Ok(())
+        if self.is_retired(rank) { Err(Decrypt4Error::Replay) } else { Ok(()) }
     }
 
     /// The first root key, from the handshake and our keys that it names.
@@ -140,6 +141,7 @@ impl Sessions {
             kem: set.kem.decapsulate(handshake.ciphertext),
         };
         let transcript = Transcript {
+            begun_ms: message.begun_ms(),
             parties,
             identity: keys.identity_key(),
             signed_prekey: keys.signed_prekey().public(),

@@ -27,12 +27,14 @@ const F: [u8; 32] = [0xff; 32];
 /// The first 8 bytes of SHA-256 over everything that makes the session another than any other.
 /// `recipient` is `IK_B`, `ephemeral` is `EK_A`.
 pub(super) fn session_id(
+    begun_ms: u64,
     parties: Parties<'_>,
     recipient: &IdentityKey,
     ephemeral: &[u8; POINT_LENGTH],
     handshake: &[u8],
 ) -> SessionId {
     let mut hash = Hashed::new(SESSION_LABEL);
+    hash.put_u64(begun_ms);
     hash.put_parties(parties);
     hash.put(recipient.as_bytes());
     hash.put(ephemeral);
@@ -43,6 +45,7 @@ pub(super) fn session_id(
 
 /// Every public input of a session. The initiator's long-term keys stand in the handshake.
 pub(super) struct Transcript<'a> {
+    pub(super) begun_ms: u64,
     pub(super) parties: Parties<'a>,
     /// `IK_B`
     pub(super) identity: &'a IdentityKey,
@@ -59,6 +62,7 @@ pub(super) struct Transcript<'a> {
 impl Transcript<'_> {
     fn hash(&self) -> [u8; 32] {
         let mut hash = Hashed::new(TRANSCRIPT_LABEL);
+        hash.put_u64(self.begun_ms);
         hash.put_parties(self.parties);
         hash.put(self.identity.as_bytes());
         hash.put(self.signed_prekey.as_bytes());

@@ -75,7 +75,7 @@ impl RankedSession {
             Ratchet::Initiated { handshake, .. } => handshake.as_deref(),
             Ratchet::Established(_) => None,
         };
-        let trailer = trailer(now_ms, self.rank.id, handshake);
+        let trailer = trailer(now_ms, self.rank, handshake);
         let ad = |header: &_| associated_data(header, parties, &trailer);
         let (ratchet, header, ciphertext) = match &self.ratchet {
             Ratchet::Initiated { state, handshake } => {

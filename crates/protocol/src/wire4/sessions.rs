@@ -46,7 +46,7 @@ pub struct Sealed4 {
     pub sessions: Sessions,
     /// The header, which travels in clear and is authenticated.
     pub header: [u8; HEADER_LENGTH],
-    /// The trailer, which travels in clear and is authenticated: 18 bytes, and the handshake.
+    /// The trailer, which travels in clear and is authenticated: 26 bytes, and the handshake.
     pub trailer: Vec<u8>,
     /// The ciphertext: as long as the payload, and a tag of 16 bytes.
     pub ciphertext: Vec<u8>,

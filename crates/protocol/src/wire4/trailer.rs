@@ -6,7 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::handshake::Handshake;
-use super::{Decrypt4Error, SessionId, VERSION};
+use super::rank::Rank;
+use super::{Decrypt4Error, VERSION};
 use crate::codec::{Malformed, Reader, Write};
 use crate::header::HEADER_LENGTH;
 
@@ -14,7 +15,7 @@ use crate::header::HEADER_LENGTH;
 const HANDSHAKE: u8 = 1;
 
 /// Length of a trailer without a handshake.
-const TRAILER_LENGTH: usize = 18;
+const TRAILER_LENGTH: usize = 26;
 
 /// Separates header and trailer; base64url does not have it, and wire 3 does not either.
 const SEPARATOR: char = '.';
@@ -22,7 +23,9 @@ const SEPARATOR: char = '.';
 pub(super) struct Trailer<'a> {
     /// When the message was sealed, by the sender's clock.
     pub(super) timestamp_ms: u64,
-    pub(super) session: SessionId,
+    /// The session. Its whole rank is here, so that a peer that does not hold it can begin one
+    /// that stands above it.
+    pub(super) rank: Rank,
     pub(super) handshake: Option<Handshake<'a>>,
 }
 
@@ -33,21 +36,21 @@ impl<'a> Trailer<'a> {
         if version != VERSION || flags & !HANDSHAKE != 0 {
             return Err(Malformed);
         }
-        let (timestamp_ms, session) = (reader.u64()?, SessionId::new(*reader.array()?));
+        let (timestamp_ms, rank) = (reader.u64()?, Rank::read(&mut reader)?);
         let handshake =
             if flags & HANDSHAKE == 0 { None } else { Some(Handshake::parse(reader.rest())?) };
         reader.end()?;
-        Ok(Self { timestamp_ms, session, handshake })
+        Ok(Self { timestamp_ms, rank, handshake })
     }
 }
 
 /// A trailer's bytes; `handshake` are those of a [`Handshake`].
-pub(super) fn trailer(timestamp_ms: u64, session: SessionId, handshake: Option<&[u8]>) -> Vec<u8> {
+pub(super) fn trailer(timestamp_ms: u64, rank: Rank, handshake: Option<&[u8]>) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(TRAILER_LENGTH + handshake.map_or(0, <[u8]>::len));
     bytes.put_u8(VERSION);
     bytes.put_u8(if handshake.is_some() { HANDSHAKE } else { 0 });
     bytes.put_u64(timestamp_ms);
-    bytes.put(session.as_bytes());
+    rank.write(&mut bytes);
     bytes.put(handshake.unwrap_or_default());
     bytes
 }

@@ -148,6 +148,11 @@ impl Side {
 }
 
 impl Envelope {
+    /// When the session began, as the trailer says.
+    pub(crate) fn begun_ms(&self) -> u64 {
+        u64::from_be_bytes(self.trailer[10..18].try_into().unwrap())
+    }
+
     pub(crate) fn has_handshake(&self) -> bool {
         self.trailer[1] == 1
     }
