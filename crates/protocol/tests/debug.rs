@@ -1,13 +1,17 @@
 //! What `Debug` prints of every type, to the letter: no key, no plaintext, no token.
 
+mod support;
+
 use std::fmt::Debug;
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use stvor_protocol::metrics::{AttestationPayload, Counters, MetricsKey, MetricsPayload};
 use stvor_protocol::{
-    Header, LocalKeys, RatchetKeyPair, Record, Session, SignedPrekey, StorageKey, x3dh_symmetric,
+    Header, LocalKeys, Message4, Parties, RatchetKeyPair, Record, Session, SignedPrekey,
+    StorageKey, x3dh_symmetric,
 };
+use support::wire4::{START, World};
 
 fn assert_prints(value: &impl Debug, expected: &str) {
     assert_eq!(format!("{value:?}"), expected);
@@ -78,6 +82,52 @@ fn sessions_records_and_messages_print_counts() {
     let opened = to_a.decrypt(&b, &sealed.header, &sealed.ciphertext, &mut rng).unwrap();
     let expected = record(&counts("Established", 0, 1), "Theirs { collided: false }", 1);
     assert_prints(&opened, &format!("Opened {{ record: {expected}, .. }}"));
+}
+
+#[test]
+fn wire_4_prints_ids_times_and_counts() {
+    let mut world = World::new(1);
+    let (mut alice, mut bob) = world.sides();
+    let (prekeys, published) = bob.prekeys.with_one_time(2, &mut world.rng);
+    assert_prints(&prekeys, "Prekeys { id: 1, replaced: 0, one_time: 2, .. }");
+    assert_prints(&published[1], "OneTimePrekey { id: 2, .. }");
+    bob.prekeys = prekeys;
+    assert_prints(
+        &bob.published(START),
+        "VerifiedV4 { capabilities: 0, signed_prekey_id: 1, kem_id: 1, \
+         valid_until_ms: 1807776000000, .. }",
+    );
+    assert_prints(&alice.sessions, "Sessions { sending: None, older: [], .. }");
+    world.begin(&mut alice, &bob, Some(&published[1]));
+    let first = world.seal(&mut alice, b"secret");
+    let id = alice.sessions.sending().unwrap();
+    assert_prints(&id, &hex::encode(id.as_bytes()));
+    let session = |is_ours: bool, is_answered: bool| {
+        format!(
+            "Sessions {{ sending: Some(RankedSession {{ id: {id:?}, is_ours: {is_ours}, \
+             is_answered: {is_answered}, .. }}), older: [], .. }}"
+        )
+    };
+    assert_prints(&alice.sessions, &session(true, false));
+    let message = Message4::parse(&first.header, &first.trailer, &first.ciphertext).unwrap();
+    assert_prints(
+        &message,
+        &format!(
+            "Message4 {{ header: Header {{ previous_chain_length: 0, counter: 0, .. }}, \
+             session: {id:?}, has_handshake: true, .. }}"
+        ),
+    );
+    let opened = world.try_open(&bob, &first).unwrap();
+    assert_prints(
+        &opened,
+        &format!(
+            "Opened4 {{ sessions: {}, timestamp_ms: {START}, used_one_time: Some(2), .. }}",
+            session(false, true)
+        ),
+    );
+    let parties = Parties { sender: "bob", recipient: "alice" };
+    let sealed = opened.sessions.encrypt(parties, START, b"secret", &mut world.rng).unwrap();
+    assert_prints(&sealed, &format!("Sealed4 {{ sessions: {}, .. }}", session(false, true)));
 }
 
 #[test]

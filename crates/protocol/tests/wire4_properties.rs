@@ -177,7 +177,7 @@ impl Play {
     /// A network that works, and users who write now and then. Whether they come to send on one
     /// session, and everything opens from then on, in a few rounds.
     fn settles(&mut self) -> bool {
-        (0..5).any(|_| {
+        (0..4).any(|_| {
             self.world.now += 10_000;
             self.deliver_all();
             self.round_opens()
