@@ -114,7 +114,7 @@ describe('what cannot be carried is INVALID_ARGUMENT and named by its path', () 
     [new Map([['k', { f() {} }]]), 'content.values()[0].f is a function'],
     [new Map([[() => {}, 1]]), 'content.keys()[0] is a function'],
     [new Set([1, () => {}]), 'content.values()[1] is a function'],
-    [{ ['x'.repeat(50)]: () => {} }, `content.${'x'.repeat(40)}… is a function`],
+    [{ ['x'.repeat(50)]: () => {} }, `content.${'x'.repeat(40)}... is a function`],
     [{ account: new Account() }, 'content.account is an instance of Account'],
     [new Registry(), 'content is an instance of Registry'],
     [new (class extends Array {})(), 'content is an instance of a class'],

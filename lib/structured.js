@@ -202,7 +202,7 @@ function propertyStep(key) {
 }
 
 function clipped(name) {
-  return name.length > MAX_NAME_LENGTH ? `${name.slice(0, MAX_NAME_LENGTH)}…` : name;
+  return name.length > MAX_NAME_LENGTH ? `${name.slice(0, MAX_NAME_LENGTH)}...` : name;
 }
 
 function payloadTooLarge() {

@@ -1,13 +1,14 @@
 // The package's JavaScript in few files: Node.js takes longer to find, read and wrap a dozen small
 // ones than to load the addon. The public entry points stay files of their own; everything that they
-// share goes into bundle.js, each module still a function of its own; the CBOR library stays outside,
-// since few programs send what needs it.
+// share goes into bundle.js, each module still a function of its own. What reads and writes CBOR stays
+// outside: few programs send what needs it, and reading it would take a tenth of the time.
 import { readFileSync, readdirSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import { root } from './cargo.mjs';
 
+const seldom = ['lib/structured.js', 'lib/cborg.js'];
 const library = readdirSync(join(root, 'lib')).map((name) => `lib/${name}`);
-const shared = ['platform.js', 'ratchet.js', ...library].filter((path) => path !== 'lib/cborg.js');
+const shared = ['platform.js', 'ratchet.js', ...library].filter((path) => !seldom.includes(path));
 const isShared = (path) => shared.includes(path);
 
 /** The files to pack instead of the checkout's: path -> text, or null for a file that is left out. */
@@ -15,7 +16,7 @@ export function bundle(paths) {
   const entries = paths.filter((path) => /^[^/]*\.js$/.test(path) && path !== 'binding.js' && !isShared(path));
   return {
     ...Object.fromEntries(shared.map((path) => [path, null])),
-    ...Object.fromEntries(entries.map((path) => [path, entry(path)])),
+    ...Object.fromEntries([...entries, 'lib/structured.js'].map((path) => [path, entry(path)])),
     'platform.js': front('platform.js'),
     'ratchet.js': front('ratchet.js'),
     'bundle.js': bundled(),
@@ -28,11 +29,15 @@ function front(path) {
   return `'use strict';\nconst {${names}} = require('./bundle.js')('${path}');\nmodule.exports = {${names}};\n`;
 }
 
-const entry = (path) => rewritten(path).replace(/^'use strict';\n/, "$&const bundled = require('./bundle.js');\n");
+/** A module that stays a file of its own. */
+function entry(path) {
+  const bundlePath = from(posix.dirname(path), 'bundle.js');
+  return rewritten(path, posix.dirname(path)).replace(/^'use strict';\n/, `$&const bundled = require('${bundlePath}');\n`);
+}
 
 function bundled() {
   // In parentheses, the functions are compiled with the file; without, each again when it is called.
-  const modules = shared.map((path) => `'${path}': (function (module, bundled) {\n${rewritten(path)}\n}),\n`);
+  const modules = shared.map((path) => `'${path}': (function (module, bundled) {\n${rewritten(path, '.')}\n}),\n`);
   return `'use strict';
 const modules = {
 ${modules.join('')}};
@@ -46,11 +51,17 @@ module.exports = function bundled(path) {
 `;
 }
 
-/** The module's text, asking the bundle for what is in it. */
-function rewritten(path) {
+/** The module's text for a file in `directory`, asking the bundle for what is in it. */
+function rewritten(path, directory) {
   const text = readFileSync(join(root, path), 'utf8');
   return text.replace(/\brequire\('(\.[^']*)'\)/g, (call, to) => {
     const target = posix.join(posix.dirname(path), to);
-    return isShared(target) ? `bundled('${target}')` : `require('./${target}')`;
+    return isShared(target) ? `bundled('${target}')` : `require('${from(directory, target)}')`;
   });
+}
+
+/** How a file in `directory` names `path`. */
+function from(directory, path) {
+  const relative = posix.relative(directory, path);
+  return relative.startsWith('.') ? relative : `./${relative}`;
 }
