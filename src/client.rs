@@ -53,7 +53,7 @@ impl NativeClient {
     ) -> Result<()> {
         let kind = kind_of(kind).ok_or_else(|| invalid_argument("content", "of no known kind"))?;
         // Copied here, on the JS thread: the caller may reuse its buffer once this returns.
-        let content = Content { kind, bytes: Zeroizing::new(content.to_vec()) };
+        let content = Content::new(kind, Zeroizing::new(content.to_vec()));
         let NativeSendOptions { timeout_ms, wait_for_recipient, receipt } = options;
         let timeout = timeout_ms.map(|ms| Duration::from_millis(ms.into()));
         let options = SendOptions { timeout, wait_for_recipient, receipt };

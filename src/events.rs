@@ -112,11 +112,11 @@ impl Flat<'_> {
         self.head(MESSAGE, client)?;
         self.push(id)?;
         self.push(sender_id)?;
-        self.push(number_of(content.kind))?;
-        match content.kind {
-            ContentKind::Text => self.push(&*String::from_utf8_lossy(&content.bytes))?,
+        self.push(number_of(content.kind()))?;
+        match content.kind() {
+            ContentKind::Text => self.push(&*String::from_utf8_lossy(content.as_bytes()))?,
             ContentKind::Bytes | ContentKind::Cbor => {
-                self.push(BufferSlice::copy_from(self.env, content.bytes.as_slice())?)?
+                self.push(BufferSlice::copy_from(self.env, content.as_bytes())?)?
             }
         }
         self.push(timestamp_ms as f64)

@@ -4,18 +4,21 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use stvor_protocol::LocalKeys;
-use stvor_wire::PublicKeyBundle;
+use rand_core::CryptoRng;
+use stvor_protocol::{LocalKeys, Prekeys, UserRecord};
 use tokio::sync::{OnceCell, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, timeout};
 
 use crate::client::{Client, Inner};
-use crate::config::check_user_id;
+use crate::clock::Clock;
+use crate::config::{LegacyPeers, check_user_id};
 use crate::events::Events;
 use crate::link::{Attachment, INBOX, Link, Request};
 use crate::metrics::{Counters, Metrics};
-use crate::user::UserTask;
+use crate::random::OsRandom;
+use crate::store::Changes;
+use crate::user::{UserTask, wire_bundle};
 use crate::{Config, Error, Stores};
 
 /// How long closing waits for the relay's goodbye.
@@ -29,6 +32,7 @@ pub struct App {
 
 struct AppInner {
     timeout: Duration,
+    legacy_peers: LegacyPeers,
     counters: Arc<Counters>,
     attachments: AtomicU64,
     /// `None` once closed.
@@ -64,10 +68,13 @@ impl App {
     /// nothing listens.
     pub async fn open(config: Config) -> Result<Self, Error> {
         let config = config.check()?;
-        let (timeout, counters) = (config.timeout, Arc::new(Counters::default()));
+        let (timeout, legacy_peers) = (config.timeout, config.legacy_peers);
+        let counters = Arc::new(Counters::default());
         let (link, task) = Link::open(config, counters.clone()).await?;
         let open = Mutex::new(Some(Open { link, task, clients: HashMap::new() }));
-        Ok(Self { inner: Arc::new(AppInner { timeout, counters, attachments: 0.into(), open }) })
+        let attachments = 0.into();
+        let inner = AppInner { timeout, legacy_peers, counters, attachments, open };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Whether a user is connected, and the relay is there.
@@ -128,10 +135,12 @@ impl App {
     ) -> Result<Client, Error> {
         let keys = stores.identity.identity_key_pair(user_id).await;
         let keys = keys.map_err(|error| Error::storage_failed(&error.0))?;
+        let (clock, mut random) = (Clock::System, Box::new(OsRandom::default()));
+        let own = own_record(&stores, user_id, &keys, clock.now_ms(), &mut *random).await?;
         let id: Arc<str> = user_id.into();
         let (inbox, arrivals) = mpsc::channel(INBOX);
         let (done, attached) = oneshot::channel();
-        let bundle = wire_bundle(&keys);
+        let bundle = wire_bundle(own.prekeys(), user_id);
         let attachment = Attachment(self.inner.attachments.fetch_add(1, Ordering::Relaxed));
         link.request(Request::Attach { user: id.clone(), attachment, bundle, inbox, done });
         let (commands, queue) = mpsc::unbounded_channel();
@@ -139,12 +148,15 @@ impl App {
         let fingerprint = keys.identity_key().fingerprint();
         let task = UserTask {
             id: id.clone(),
-            keys,
+            own,
             stores,
             link,
             events,
             counters: self.inner.counters.clone(),
             timeout: self.inner.timeout,
+            legacy_peers: self.inner.legacy_peers,
+            clock,
+            random,
             attachment,
             stay,
         };
@@ -206,13 +218,26 @@ impl App {
     }
 }
 
-fn wire_bundle(keys: &LocalKeys) -> PublicKeyBundle {
-    let bundle = keys.bundle();
-    PublicKeyBundle {
-        identity_key: bundle.identity_key_base64url(),
-        signed_pre_key: bundle.signed_prekey_base64url(),
-        signed_pre_key_signature: bundle.signature_base64url(),
-        one_time_pre_key: String::new(),
-        v4: None,
+/// The user's own record: loaded, or made and saved. Nothing of it is shown before that.
+pub(crate) async fn own_record(
+    stores: &Stores,
+    user_id: &str,
+    keys: &LocalKeys,
+    now_ms: u64,
+    random: &mut (dyn CryptoRng + Send),
+) -> Result<UserRecord, Error> {
+    let failed = |error: crate::StoreError| Error::storage_failed(&error.0);
+    let saved = stores.sessions.load_user(user_id).await.map_err(failed)?;
+    let mut fresh = || UserRecord::new(Prekeys::new(keys, now_ms, random));
+    let (own, is_new) = match saved {
+        Some(own) if own.prekeys().local_keys().identity_key() == keys.identity_key() => {
+            (own, false)
+        }
+        _ => (fresh(), true),
+    };
+    if is_new {
+        let changes = Changes { user: Some(own.clone()), ..Changes::default() };
+        stores.sessions.save(user_id, &changes).await.map_err(failed)?;
     }
+    Ok(own)
 }

@@ -55,7 +55,7 @@ impl Client {
         options: SendOptions,
         done: impl FnOnce(Result<Sent, Error>) + Send + 'static,
     ) {
-        if let Err(error) = self.check(&to, &content.bytes, &options) {
+        if let Err(error) = self.check(&to, content.as_bytes(), &options) {
             return done(Err(error));
         }
         let command = Command::Send { to, content, options, done: Box::new(done) };

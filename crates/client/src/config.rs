@@ -61,6 +61,7 @@ pub(crate) struct Checked {
     pub(crate) timeout: Duration,
     pub(crate) poll_interval: Duration,
     pub(crate) ca: Option<Vec<u8>>,
+    pub(crate) legacy_peers: LegacyPeers,
 }
 
 /// Longer tokens do not fit the header limits of common servers.
@@ -68,7 +69,7 @@ const MAX_TOKEN: usize = 4096;
 
 impl Config {
     pub(crate) fn check(self) -> Result<Checked, Error> {
-        let Self { app_token, relay_url, timeout, poll_interval, ca, legacy_peers: _ } = self;
+        let Self { app_token, relay_url, timeout, poll_interval, ca, legacy_peers } = self;
         let printable = app_token.bytes().all(|b| (0x21..=0x7e).contains(&b));
         if app_token.is_empty() || app_token.len() > MAX_TOKEN || !printable {
             return Err(Error::invalid_app_token());
@@ -98,6 +99,7 @@ impl Config {
             timeout,
             poll_interval,
             ca,
+            legacy_peers,
         })
     }
 }

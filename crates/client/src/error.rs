@@ -273,6 +273,72 @@ impl Error {
         )
     }
 
+    pub(crate) fn outbox_full(id: &str) -> Self {
+        Self::new(
+            Code::OutboxFull,
+            format!("Too many messages wait for \"{id}\", who has not handled them yet."),
+            "Send again when receipts have come in; nothing of what was accepted is lost.",
+        )
+        .retryable()
+        .about(id)
+    }
+
+    pub(crate) fn inbox_full(id: &str) -> Self {
+        Self::new(
+            Code::OutboxFull,
+            format!("\"{id}\" sends faster than the handlers here complete."),
+            "Nothing is lost: the message is received when the handlers have caught up.",
+        )
+        .retryable()
+        .about(id)
+    }
+
+    pub(crate) fn receipt_timeout(id: &str) -> Self {
+        Self::new(
+            Code::ReceiptTimeout,
+            format!("\"{id}\" has not handled the message in time."),
+            "Do not send it again: it is on its way, and client.onReceipt() will tell.",
+        )
+        .about(id)
+    }
+
+    pub(crate) fn legacy_refused(id: &str) -> Self {
+        Self::new(
+            Code::ProtocolMismatch,
+            format!("\"{id}\" speaks wire 3 only, which this app refuses."),
+            "Have them update @stvor/sdk, or allow it with legacyPeers: 'allow'.",
+        )
+        .about(id)
+    }
+
+    pub(crate) fn legacy_carries_no_values(id: &str) -> Self {
+        Self::new(
+            Code::ProtocolMismatch,
+            format!("\"{id}\" speaks wire 3, which carries strings and bytes only."),
+            "Send a string or a Buffer, for example JSON, or have them update @stvor/sdk.",
+        )
+        .about(id)
+    }
+
+    pub(crate) fn downgraded(id: &str) -> Self {
+        Self::new(
+            Code::ProtocolMismatch,
+            format!("The relay presents \"{id}\" as speaking wire 3, but they speak wire 4."),
+            "It was ignored and the conversation goes on. If \"{id}\" has really gone back to an \
+             old version, have them update @stvor/sdk.",
+        )
+        .about(id)
+    }
+
+    pub(crate) fn outdated_bundle(id: &str) -> Self {
+        Self::new(
+            Code::InvalidBundle,
+            format!("The public keys announced for \"{id}\" are out of date."),
+            "They are ignored until current ones arrive: \"{id}\" shows them by connecting.",
+        )
+        .about(id)
+    }
+
     /// The relay said why in words; kept as the sentence, since it knows best.
     pub(crate) fn with_message(mut self, message: String) -> Self {
         self.message = message;

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
 use crate::Error;
 
 /// How far a message has come when its send resolves.
@@ -40,38 +38,7 @@ pub struct Sent {
     pub status: SentStatus,
 }
 
-/// What kind of value a content's bytes are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ContentKind {
-    /// UTF-8.
-    Text,
-    /// Bytes as they are.
-    Bytes,
-    /// A structured value in CBOR (RFC 8949), made and read by the binding.
-    Cbor,
-}
-
-/// What a message says: a kind, and bytes that are wiped when dropped.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Content {
-    /// How to read the bytes.
-    pub kind: ContentKind,
-    /// At most [`MAX_CONTENT`](crate::MAX_CONTENT) of them.
-    pub bytes: Zeroizing<Vec<u8>>,
-}
-
-impl std::fmt::Debug for Content {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { kind, bytes } = self;
-        f.debug_struct("Content").field("kind", kind).field("bytes", &bytes.len()).finish()
-    }
-}
-
-impl From<&str> for Content {
-    fn from(text: &str) -> Self {
-        Self { kind: ContentKind::Text, bytes: Zeroizing::new(text.as_bytes().to_vec()) }
-    }
-}
+pub use stvor_protocol::{Content, ContentKind};
 
 /// How one message is to be sent.
 #[derive(Debug, Clone, Copy)]

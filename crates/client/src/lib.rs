@@ -6,6 +6,7 @@
 
 mod app;
 mod client;
+mod clock;
 mod config;
 mod error;
 mod events;
@@ -13,6 +14,8 @@ mod link;
 mod memory;
 mod metrics;
 mod random;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod store;
 mod user;
 
@@ -23,7 +26,7 @@ pub use error::{Code, Error};
 pub use events::{Content, ContentKind, Events, Receipt, Received, SendOptions, Sent, SentStatus};
 pub use metrics::Metrics;
 pub use random::OsRandom;
-pub use store::{IdentityStore, ReplayCache, SessionStore, StoreError, Stores, TofuStore};
+pub use store::{Changes, IdentityStore, ReplayCache, SessionStore, StoreError, Stores, TofuStore};
 
 /// Largest content of a message in bytes: with base64 and JSON around it, what every relay
 /// carries (the original's refuses bodies over a million characters).

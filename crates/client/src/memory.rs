@@ -5,11 +5,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use stvor_protocol::{LocalKeys, Record};
+use stvor_protocol::{LocalKeys, PeerRecord, UserRecord};
 use tokio::time::Instant;
 
 use crate::random::OsRandom;
-use crate::store::{IdentityStore, ReplayCache, SessionStore, StoreError, TofuStore};
+use crate::store::{Changes, IdentityStore, ReplayCache, SessionStore, StoreError, TofuStore};
 
 /// How long a nonce is remembered (I5).
 const REPLAY_WINDOW: Duration = Duration::from_secs(5 * 60);
@@ -33,7 +33,8 @@ struct State {
 #[derive(Default)]
 struct User {
     keys: Option<LocalKeys>,
-    records: HashMap<String, Record>,
+    records: HashMap<String, PeerRecord>,
+    own: Option<UserRecord>,
     fingerprints: HashMap<String, String>,
     nonces: Nonces,
 }
@@ -86,17 +87,24 @@ impl IdentityStore for MemoryStore {
 
 #[async_trait]
 impl SessionStore for MemoryStore {
-    async fn load(&self, user_id: &str, peer_id: &str) -> Result<Option<Record>, StoreError> {
+    async fn load(&self, user_id: &str, peer_id: &str) -> Result<Option<PeerRecord>, StoreError> {
         Ok(self.with(user_id, |user| user.records.get(peer_id).cloned()))
     }
 
-    async fn save(&self, user_id: &str, changes: &[(String, Record)]) -> Result<(), StoreError> {
+    async fn load_user(&self, user_id: &str) -> Result<Option<UserRecord>, StoreError> {
+        Ok(self.with(user_id, |user| user.own.clone()))
+    }
+
+    async fn save(&self, user_id: &str, changes: &Changes) -> Result<(), StoreError> {
         self.with(user_id, |user| {
-            for (peer_id, record) in changes {
+            for (peer_id, record) in &changes.peers {
                 match user.records.get_mut(peer_id) {
                     Some(kept) => *kept = record.clone(),
                     None => drop(user.records.insert(peer_id.clone(), record.clone())),
                 }
+            }
+            if let Some(own) = &changes.user {
+                user.own = Some(own.clone());
             }
         });
         Ok(())

@@ -61,6 +61,9 @@ impl TryRng for OsRandom {
 
 impl TryCryptoRng for OsRandom {}
 
+/// Where a user's task takes its randomness from: the operating system, but in simulations.
+pub(crate) type Random = Box<dyn rand_core::CryptoRng + Send>;
+
 #[cfg(test)]
 mod tests {
     use rand_core::Rng;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use stvor_protocol::{LocalKeys, Record};
+use stvor_protocol::{LocalKeys, PeerRecord, UserRecord};
 
 use crate::memory::MemoryStore;
 
@@ -26,13 +26,31 @@ pub trait IdentityStore: Send + Sync {
     async fn identity_key_pair(&self, user_id: &str) -> Result<LocalKeys, StoreError>;
 }
 
-/// Keeps one record for each peer of a user.
+/// What a step changes: one write, whatever the step did.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    /// Records of peers, by their ids.
+    pub peers: Vec<(String, PeerRecord)>,
+    /// The user's own record, if it changed.
+    pub user: Option<UserRecord>,
+}
+
+impl Changes {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.peers.is_empty() && self.user.is_none()
+    }
+}
+
+/// Keeps one record for each peer of a user, and one for the user.
 #[async_trait]
 pub trait SessionStore: Send + Sync {
-    /// The record that was last saved.
-    async fn load(&self, user_id: &str, peer_id: &str) -> Result<Option<Record>, StoreError>;
-    /// Replaces the records of these peers: all of them or, with an error, none.
-    async fn save(&self, user_id: &str, changes: &[(String, Record)]) -> Result<(), StoreError>;
+    /// The peer's record that was last saved.
+    async fn load(&self, user_id: &str, peer_id: &str) -> Result<Option<PeerRecord>, StoreError>;
+    /// The user's own record that was last saved.
+    async fn load_user(&self, user_id: &str) -> Result<Option<UserRecord>, StoreError>;
+    /// Replaces these records: all of them or, with an error, none.
+    async fn save(&self, user_id: &str, changes: &Changes) -> Result<(), StoreError>;
 }
 
 /// Remembers nonces of opened messages for at least five minutes (I5).

@@ -42,6 +42,7 @@ mod kem;
 mod keys;
 mod message_key;
 pub mod metrics;
+mod peer;
 mod record;
 mod root_key;
 mod sealed;
@@ -54,11 +55,16 @@ mod wire4;
 mod x3dh;
 
 pub use bundle::{BundleError, PrekeyBundle, VerifiedBundle};
+pub use delivery::{Content, ContentKind, message_id};
 pub use fingerprint::fingerprint;
 pub use header::{HEADER_LENGTH, Header, HeaderError, NONCE_LENGTH};
 pub use keys::{
     IdentityKey, IdentityKeyPair, KeyError, LocalKeys, RatchetKeyPair, RatchetPublicKey,
     SignedPrekey, SignedPrekeyPair,
+};
+pub use peer::{
+    LegacyItem, OpenError, OpenedMessage, PeerKeys, PeerRecord, SealedMessage, StoredError,
+    UserRecord,
 };
 pub use record::{MAX_INITIATIONS, MAX_OLDER_SESSIONS, Opened, Record, Sealed};
 pub use sealed::{SEALED_OVERHEAD, SealedError, StorageKey};

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::backoff::Backoff;
 use super::http::HttpRelay;
-use super::{Attachment, Incoming, Outgoing, Request, State};
+use super::{Attachment, Incoming, LinkState, Outgoing, Request};
 use crate::events::SentStatus;
 use crate::{Code, Error};
 
@@ -23,7 +23,7 @@ const LOOKUP_INTERVAL: Duration = Duration::from_millis(500);
 pub(super) fn spawn(
     relay: HttpRelay,
     requests: mpsc::UnboundedReceiver<Request>,
-    state: Arc<State>,
+    state: Arc<LinkState>,
 ) -> JoinHandle<()> {
     let link = HttpLink { relay, state, users: HashMap::new(), tasks: JoinSet::new() };
     tokio::spawn(link.run(requests))
@@ -31,7 +31,7 @@ pub(super) fn spawn(
 
 struct HttpLink {
     relay: HttpRelay,
-    state: Arc<State>,
+    state: Arc<LinkState>,
     users: HashMap<Arc<str>, User>,
     /// Dropped, and with it every task, when the link ends.
     tasks: JoinSet<()>,
@@ -186,7 +186,7 @@ async fn find(relay: HttpRelay, inbox: mpsc::Sender<Incoming>, peer: String) {
 #[derive(Clone)]
 struct Worker {
     relay: HttpRelay,
-    state: Arc<State>,
+    state: Arc<LinkState>,
     user: Arc<str>,
     inbox: mpsc::Sender<Incoming>,
 }

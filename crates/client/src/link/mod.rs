@@ -152,13 +152,13 @@ pub(crate) enum Incoming {
 #[derive(Clone)]
 pub(crate) struct Link {
     requests: mpsc::UnboundedSender<Request>,
-    state: Arc<State>,
+    state: Arc<LinkState>,
 }
 
 /// What everybody may know of the link.
 #[derive(Default)]
-struct State {
-    connected: AtomicBool,
+pub(crate) struct LinkState {
+    pub(crate) connected: AtomicBool,
     /// Whether a bundle must be asked for: the relay does not announce.
     fetches_bundles: AtomicBool,
 }
@@ -176,7 +176,7 @@ impl Link {
     ) -> Result<(Self, JoinHandle<()>), Error> {
         let config = Arc::new(config);
         let (requests, queue) = mpsc::unbounded_channel();
-        let state = Arc::new(State::default());
+        let state = Arc::new(LinkState::default());
         let link = Self { requests, state: state.clone() };
         let socket_url = match config.scheme {
             Scheme::WebSocket => config.url.clone(),
@@ -194,6 +194,15 @@ impl Link {
         };
         let task = websocket::spawn(socket_url, config, queue, state, counters).await?;
         Ok((link, task))
+    }
+
+    /// A link whose other end is held by a simulation.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn simulated() -> (Self, mpsc::UnboundedReceiver<Request>, Arc<LinkState>) {
+        let (requests, queue) = mpsc::unbounded_channel();
+        let state = Arc::new(LinkState::default());
+        state.connected.store(true, Ordering::Relaxed);
+        (Self { requests, state: state.clone() }, queue, state)
     }
 
     /// Requests are taken in order; after the task has ended they go nowhere, and the caller's

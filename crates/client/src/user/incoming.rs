@@ -3,15 +3,18 @@
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use stvor_protocol::{DecryptError, Record};
+use stvor_protocol::{
+    Decrypt4Error, DecryptError, HEADER_LENGTH, Message4, NONCE_LENGTH, OpenError, OpenedMessage,
+    Parties, PeerRecord, Record, parse_header_field,
+};
 use tokio::time::{Duration, Instant};
 
 use super::User;
-use super::outgoing::now_ms;
-use super::step::{Opened, Step};
+use super::peer::Peer;
+use super::step::{Opened, Receipted, Step};
 use crate::Error;
-use crate::config::check_user_id;
-use crate::events::{Content, ContentKind, Received};
+use crate::config::{LegacyPeers, check_user_id};
+use crate::events::{Receipt, Received};
 use crate::link::{Envelope, Request};
 
 /// A timestamp further ahead than this is nobody's clock.
@@ -31,27 +34,42 @@ fn decode(text: &str) -> Option<Vec<u8>> {
     BASE64_URL.decode(text).or_else(|_| BASE64_STANDARD.decode(text)).ok()
 }
 
+/// The header field of wire 4 has two parts.
+fn is_wire4(envelope: &Envelope) -> bool {
+    envelope.header.contains('.')
+}
+
 impl User {
     pub(super) async fn message(&mut self, envelope: Envelope, step: &mut Step) {
         let from = envelope.from.clone();
         if check_user_id("from", &from).is_err() || *from == *self.id {
             return self.reject(envelope, Error::decryption_failed(&from), step);
         }
-        if self.load(&from).await.is_err() {
+        if self.load(&from, step).await.is_err() {
             self.peers.entry(from.clone()).or_default();
             self.retry_soon();
         }
-        let Some(peer) = self.peers.get(&from) else { return };
-        if peer.is_usable() && peer.held.is_empty() {
+        let peer = self.peers.entry(from.clone()).or_default();
+        if can_open(peer, &envelope) && peer.held.is_empty() {
             self.open(envelope, step).await;
+            self.go_on(&from, step);
             self.tidy(&from);
         } else {
-            self.hold(envelope);
+            self.hold(envelope, step);
         }
     }
 
+    /// A message may have brought a session: what waited for one goes.
+    fn go_on(&mut self, peer_id: &str, step: &mut Step) {
+        let waits = self.peers.get(peer_id).is_some_and(|peer| !peer.sends.is_empty());
+        if waits && self.link.is_connected() {
+            self.seal_waiting(peer_id, step);
+        }
+        self.deliver(peer_id, step);
+    }
+
     /// Keeps a message until its sender's keys are known or accepted.
-    fn hold(&mut self, envelope: Envelope) {
+    fn hold(&mut self, envelope: Envelope, step: &mut Step) {
         let from = envelope.from.clone();
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let first = peer.held.is_empty();
@@ -61,6 +79,7 @@ impl User {
             self.events.error(Error::decryption_failed(&from));
             return self.tidy(&from);
         }
+        step.touch(&from);
         self.attention.insert(from.clone());
         if first && self.peers.get(&from).is_some_and(|p| p.blocked.is_none()) {
             self.link.request(Request::Watch { user: self.id.clone(), peer: from });
@@ -72,91 +91,239 @@ impl User {
         let mut waiting = self.peers.get(peer_id).map_or(0, |peer| peer.held.len());
         while waiting > 0 {
             waiting -= 1;
-            let Some(peer) = self.peers.get_mut(peer_id).filter(|peer| peer.is_usable()) else {
+            let Some(peer) = self.peers.get_mut(peer_id) else { return };
+            let opens = peer.held.front().is_some_and(|held| can_open(peer, &held.envelope));
+            if !opens {
                 return;
-            };
+            }
             let Some(envelope) = peer.take_held(&mut self.held) else { return };
             self.open(envelope, step).await;
             if self.retry_at.is_some() {
                 return; // a store has just failed: not again at once
             }
         }
+        self.go_on(peer_id, step);
     }
 
-    /// Opens a message of a usable peer.
     async fn open(&mut self, envelope: Envelope, step: &mut Step) {
+        if is_wire4(&envelope) {
+            self.open_wire4(envelope, step).await;
+        } else {
+            self.open_legacy(envelope, step).await;
+        }
+    }
+
+    async fn open_wire4(&mut self, envelope: Envelope, step: &mut Step) {
         let from = envelope.from.clone();
+        let field = parse_header_field(&envelope.header).ok().flatten();
+        let (Some(field), Some(ciphertext)) = (field, decode(&envelope.ciphertext)) else {
+            return self.reject(envelope, Error::decryption_failed(&from), step);
+        };
+        let Ok(message) = Message4::parse(&field.header, &field.trailer, &ciphertext) else {
+            return self.reject(envelope, Error::decryption_failed(&from), step);
+        };
+        let Some(peer) = self.peers.get(&from) else { return };
+        if !is_expected(peer, &message) {
+            let after_ms = message.timestamp_ms();
+            return self.not_opened(
+                envelope,
+                &Decrypt4Error::IdentityMismatch.into(),
+                after_ms,
+                step,
+            );
+        }
+        let now_ms = self.clock.now_ms();
+        let parties = Parties { sender: &from, recipient: &self.id };
+        let fresh = PeerRecord::new(now_ms);
+        let record = peer.record().unwrap_or(&fresh);
+        let own = step.user.as_ref().unwrap_or(&self.own);
+        let opened = record.open(own.prekeys(), parties, &message, now_ms, &mut self.random);
+        let after_ms = message.timestamp_ms();
+        let nonce = nonce_of(&field.header);
+        match opened {
+            Ok(opened) => self.opened_wire4(envelope, opened, nonce, step).await,
+            Err(error) => self.not_opened(envelope, &error, after_ms, step),
+        }
+    }
+
+    async fn opened_wire4(
+        &mut self,
+        envelope: Envelope,
+        opened: OpenedMessage,
+        nonce: [u8; 12],
+        step: &mut Step,
+    ) {
+        let from = envelope.from.clone();
+        let Some(envelope) = self.admitted(envelope, &opened.record, nonce, step).await else {
+            return;
+        };
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let OpenedMessage { record, delivered, handled, used_one_time } = opened;
+        let is_new = peer.record().is_none();
+        peer.working = Some(record);
+        for seq in handled {
+            let id = stvor_protocol::message_id(&self.id, &from, seq);
+            let receipt = Receipt { id, recipient_id: from.clone() };
+            let waiting = peer.receipts.remove(&seq);
+            step.receipts.push(Receipted { seq, receipt, waiting });
+        }
+        if let Some(id) = used_one_time {
+            let own = step.user.as_ref().unwrap_or(&self.own);
+            step.user = Some(own.with_prekeys(own.prekeys().without_one_time(id)));
+        }
+        if is_new {
+            self.watch(&from);
+        }
+        for item in delivered {
+            let id = stvor_protocol::message_id(&from, &self.id, item.seq);
+            step.received.push(Received {
+                id,
+                sender_id: from.clone(),
+                content: item.content,
+                ticket: item.seq,
+                timestamp_ms: item.timestamp_ms,
+            });
+        }
+        step.change(&from);
+        step.opened.push(Opened { from, nonce, envelope });
+    }
+
+    fn watch(&mut self, peer_id: &str) {
+        let peer = peer_id.to_owned();
+        self.link.request(Request::Watch { user: self.id.clone(), peer });
+    }
+
+    /// Checks the identity that an opened message proves against the pin, and its nonce against
+    /// the replay cache. Gives the envelope back if the message may be received.
+    async fn admitted(
+        &mut self,
+        envelope: Envelope,
+        record: &PeerRecord,
+        nonce: [u8; 12],
+        step: &mut Step,
+    ) -> Option<Envelope> {
+        let from = envelope.from.clone();
+        let fingerprint = record.their_identity().map(|identity| identity.fingerprint());
+        let pinned = self.peers.get(&from)?.pinned;
+        if let Some(fingerprint) = fingerprint.filter(|_| !pinned) {
+            match self.stores.tofu.verify_fingerprint(&self.id, &from, &fingerprint).await {
+                Ok(None) => step.pins.push((from.clone(), fingerprint)),
+                Ok(Some(true)) => self.peers.get_mut(&from)?.pinned = true,
+                Ok(Some(false)) => {
+                    let peer = self.peers.get_mut(&from)?;
+                    step.note(&from, peer);
+                    peer.blocked = Some(fingerprint.clone());
+                    self.events.error(Error::identity_changed(&from, &fingerprint));
+                    self.hold(envelope, step);
+                    return None;
+                }
+                Err(error) => {
+                    self.open_later(envelope, Error::storage_failed(&error.0));
+                    return None;
+                }
+            }
+        }
+        match self.is_replay(&from, nonce).await {
+            Ok(false) => Some(envelope),
+            Ok(true) => {
+                self.counters.replay();
+                self.settle(envelope, Error::replay_detected(&from), step);
+                None
+            }
+            Err(error) => {
+                // Whether it was marked is unknown; the ratchet itself refuses a second one.
+                self.marked.insert((from, nonce));
+                self.open_later(envelope, error);
+                None
+            }
+        }
+    }
+
+    /// A store failed: the message is opened again when it works.
+    fn open_later(&mut self, envelope: Envelope, error: Error) {
+        let from = envelope.from.clone();
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.hold_again(envelope, &mut self.held);
+            self.attention.insert(from);
+            self.retry_soon();
+            self.events.error(error);
+        }
+    }
+
+    /// Opens a message of wire 3.
+    async fn open_legacy(&mut self, envelope: Envelope, step: &mut Step) {
+        let from = envelope.from.clone();
+        let Some(peer) = self.peers.get(&from) else { return };
+        let has_legacy = peer.record().is_some_and(|record| record.legacy().is_some());
+        if !has_legacy {
+            // A peer that has wire 4 does not fall back: somebody wants us to.
+            if peer.speaks_wire4() {
+                return self.reject(envelope, Error::downgraded(&from), step);
+            }
+            if self.legacy_peers == LegacyPeers::Refuse {
+                return self.reject(envelope, Error::legacy_refused(&from), step);
+            }
+        }
         let decoded = (decode(&envelope.header), decode(&envelope.ciphertext));
         let (Some(header), Some(ciphertext)) = decoded else {
             return self.reject(envelope, Error::decryption_failed(&from), step);
         };
-        let Some(peer) = self.peers.get(&from) else { return };
-        let first = match (peer.record(), &peer.announced) {
-            (None, Some(announced)) => {
-                Record::new(&self.keys, announced.verified.clone(), &mut self.random).ok()
-            }
-            _ => None,
-        };
-        let Some(record) = first.as_ref().or(peer.record()) else {
+        let Some(nonce) = header.last_chunk::<12>().copied() else {
             return self.reject(envelope, Error::decryption_failed(&from), step);
         };
-        let opened = match record.decrypt(&self.keys, &header, &ciphertext, &mut self.random) {
+        let opened = match self.decrypt_legacy(&from, &header, &ciphertext) {
             Ok(opened) => opened,
-            Err(error) => return self.not_opened(envelope, &error, step),
+            Err(error) => return self.legacy_not_opened(envelope, &error, step),
         };
-        let Some(nonce) = header.last_chunk::<12>().copied() else { return };
-        match self.is_replay(&from, nonce).await {
-            Ok(false) => {}
-            Ok(true) => {
-                self.counters.replay();
-                return self.settle(envelope, Error::replay_detected(&from), step);
-            }
-            Err(error) => {
-                let Some(peer) = self.peers.get_mut(&from) else { return };
-                peer.hold_again(envelope, &mut self.held);
-                // Whether it was marked is unknown; the ratchet itself refuses a second one.
-                self.marked.insert((from.clone(), nonce));
-                self.attention.insert(from);
-                self.retry_soon();
-                return self.events.error(error);
-            }
+        let Some(peer) = self.peers.get(&from) else { return };
+        let now_ms = self.clock.now_ms();
+        let record = peer.record().cloned().unwrap_or_else(|| PeerRecord::new(now_ms));
+        let is_new = peer.record().is_none();
+        let record = record.with_legacy(opened.record);
+        let Some(envelope) = self.admitted(envelope, &record, nonce, step).await else { return };
+        let timestamp = envelope.timestamp_ms.filter(|at| *at <= now_ms + MAX_AHEAD_MS);
+        let timestamp_ms = timestamp.unwrap_or(now_ms);
+        let id = envelope.id.clone();
+        let Some((record, item)) = record.receive_legacy(id, opened.plaintext, timestamp_ms) else {
+            return self.events.error(Error::inbox_full(&from)); // the relay may still have it
+        };
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        peer.heard();
+        peer.working = Some(record);
+        step.change(&from);
+        step.received.push(received_legacy(&from, &item));
+        if is_new {
+            self.watch(&from);
         }
-        self.opened(&from, opened, nonce, envelope, step);
+        step.opened.push(Opened { from, nonce, envelope });
     }
 
-    /// Adds an opened message to the step.
-    fn opened(
+    /// With the signed prekey in force, or one that was when the peer took it.
+    fn decrypt_legacy(
         &mut self,
         from: &str,
-        opened: stvor_protocol::Opened,
-        nonce: [u8; 12],
-        envelope: Envelope,
-        step: &mut Step,
-    ) {
-        let Some(peer) = self.peers.get_mut(from) else { return };
-        if !peer.pinned {
-            step.pins.push((from.to_owned(), opened.record.their_identity().fingerprint()));
+        header: &[u8],
+        ciphertext: &[u8],
+    ) -> Result<stvor_protocol::Opened, DecryptError> {
+        let prekeys = self.own.prekeys();
+        let peer = self.peers.get(from);
+        let known = peer.and_then(Peer::record).and_then(PeerRecord::legacy);
+        let announced = peer.and_then(|peer| peer.announced.as_ref());
+        let mut outcome = Err(DecryptError::Authentication);
+        for keys in std::iter::once(prekeys.local_keys()).chain(prekeys.older_local_keys()) {
+            let first = match (known, announced) {
+                (None, Some(shown)) => {
+                    Record::new(keys, shown.verified.bundle.clone(), &mut self.random).ok()
+                }
+                _ => None,
+            };
+            let Some(record) = first.as_ref().or(known) else { break };
+            outcome = record.decrypt(keys, header, ciphertext, &mut self.random);
+            if !matches!(outcome, Err(DecryptError::Authentication)) {
+                break;
+            }
         }
-        let is_new = peer.record().is_none();
-        peer.heard();
-        peer.working = Some(opened.record);
-        step.change(from);
-        if is_new {
-            let peer = from.to_owned();
-            self.link.request(Request::Watch { user: self.id.clone(), peer });
-        }
-        let now = now_ms();
-        let received = Received {
-            id: envelope.id.clone(),
-            sender_id: from.to_owned(),
-            content: content(opened.plaintext),
-            ticket: 0,
-            timestamp_ms: envelope
-                .timestamp_ms
-                .filter(|at| *at <= now + MAX_AHEAD_MS)
-                .unwrap_or(now),
-        };
-        step.opened.push(Opened { received, nonce, envelope });
+        outcome
     }
 
     async fn is_replay(&mut self, peer_id: &str, nonce: [u8; 12]) -> Result<bool, Error> {
@@ -166,30 +333,62 @@ impl User {
         Ok(seen && !self.marked.contains(&(peer_id.to_owned(), nonce)))
     }
 
-    fn not_opened(&mut self, envelope: Envelope, error: &DecryptError, step: &mut Step) {
+    /// A message of wire 4 was refused; its sender may need a new session.
+    fn not_opened(
+        &mut self,
+        envelope: Envelope,
+        error: &OpenError,
+        after_ms: u64,
+        step: &mut Step,
+    ) {
+        let from = envelope.from.clone();
+        match error {
+            OpenError::Decrypt(Decrypt4Error::Replay) => {
+                self.counters.replay();
+                self.settle(envelope, Error::replay_detected(&from), step);
+            }
+            // There is no room for it now. The sender keeps it until it has been handled.
+            OpenError::Full => self.events.error(Error::inbox_full(&from)),
+            OpenError::Decrypt(Decrypt4Error::IdentityMismatch) => {
+                self.ask_who_it_is(envelope, step)
+            }
+            error => {
+                if error.calls_for_a_new_session() {
+                    self.heal(&from, after_ms, step);
+                }
+                self.reject(envelope, Error::decryption_failed(&from), step);
+            }
+        }
+    }
+
+    fn legacy_not_opened(&mut self, envelope: Envelope, error: &DecryptError, step: &mut Step) {
         let from = envelope.from.clone();
         if matches!(error, DecryptError::MissingMessageKey { .. }) {
             self.counters.replay();
             return self.settle(envelope, Error::replay_detected(&from), step);
         }
-        let Some(peer) = self.peers.get_mut(&from) else { return };
-        let ask = self.link.fetches_bundles()
-            && peer.record().is_some()
-            && peer.refreshed_at.is_none_or(|at| at.elapsed() > REFRESH_INTERVAL);
-        let envelope = match ask {
-            // Perhaps the peer has new keys, of which this relay does not tell by itself.
-            true => match peer.hold(envelope, &mut self.held) {
-                None => {
-                    peer.refreshed_at = Some(Instant::now());
-                    self.attention.insert(from.clone());
-                    let user = self.id.clone();
-                    return self.link.request(Request::Refresh { user, peer: from });
-                }
-                Some(refused) => refused,
-            },
-            false => envelope,
-        };
+        if self.link.fetches_bundles() {
+            return self.ask_who_it_is(envelope, step);
+        }
         self.reject(envelope, Error::decryption_failed(&from), step);
+    }
+
+    /// Perhaps the peer has new keys, of which the relay has not told: asks, once in a while.
+    fn ask_who_it_is(&mut self, envelope: Envelope, step: &mut Step) {
+        let from = envelope.from.clone();
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let ask =
+            peer.is_known() && peer.refreshed_at.is_none_or(|at| at.elapsed() > REFRESH_INTERVAL);
+        if !ask {
+            return self.reject(envelope, Error::decryption_failed(&from), step);
+        }
+        if let Some(envelope) = peer.hold(envelope, &mut self.held) {
+            return self.reject(envelope, Error::decryption_failed(&from), step);
+        }
+        peer.refreshed_at = Some(Instant::now());
+        step.touch(&from);
+        self.attention.insert(from.clone());
+        self.link.request(Request::Refresh { user: self.id.clone(), peer: from });
     }
 
     /// Refuses a message for good.
@@ -204,10 +403,40 @@ impl User {
     }
 }
 
-/// Wire 3 says nothing of kinds: what is UTF-8 is text.
-fn content(bytes: zeroize::Zeroizing<Vec<u8>>) -> Content {
-    let is_text = std::str::from_utf8(&bytes).is_ok();
-    Content { kind: if is_text { ContentKind::Text } else { ContentKind::Bytes }, bytes }
+/// Whether the message can be tried now.
+fn can_open(peer: &Peer, envelope: &Envelope) -> bool {
+    match is_wire4(envelope) {
+        true => peer.blocked.is_none() && peer.loaded, // it brings the keys that it needs
+        false => peer.can_open_legacy(),
+    }
+}
+
+/// Whether a handshake comes from the identity that we know.
+fn is_expected(peer: &Peer, message: &Message4<'_>) -> bool {
+    let known = peer.record().and_then(PeerRecord::their_identity);
+    let shown = peer.announced.as_ref().map(|shown| shown.verified.bundle.identity_key());
+    match (message.sender_identity(), known.or(shown)) {
+        (Ok(Some(claimed)), Some(known)) => claimed == *known,
+        _ => true,
+    }
+}
+
+/// A header's last bytes.
+fn nonce_of(header: &[u8; HEADER_LENGTH]) -> [u8; NONCE_LENGTH] {
+    let mut nonce = [0; NONCE_LENGTH];
+    nonce.copy_from_slice(&header[HEADER_LENGTH - NONCE_LENGTH..]);
+    nonce
+}
+
+/// A message of wire 3 as it is handed to the application.
+pub(super) fn received_legacy(from: &str, item: &stvor_protocol::LegacyItem) -> Received {
+    Received {
+        id: item.id().to_owned(),
+        sender_id: from.to_owned(),
+        content: item.content().clone(),
+        ticket: item.ticket(),
+        timestamp_ms: item.timestamp_ms(),
+    }
 }
 
 #[cfg(test)]

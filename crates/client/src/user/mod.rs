@@ -4,29 +4,38 @@
 //! then commits once: one step, one write. Only after that do envelopes leave and messages reach
 //! the application. A store that fails costs the step, never the state.
 
+mod delivery;
+mod in_flight;
 mod incoming;
 mod outgoing;
 mod peer;
+mod prekeys;
+mod seeking;
 mod step;
+mod timers;
 mod trust;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use stvor_protocol::LocalKeys;
+use stvor_protocol::UserRecord;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::clock::Clock;
+use crate::config::LegacyPeers;
 use crate::events::{Content, Events, SendOptions, Sent, SentStatus};
 use crate::link::{Attachment, Incoming, Link, Request};
 use crate::metrics::Counters;
-use crate::random::OsRandom;
+use crate::random::Random;
 use crate::{Error, Stores};
 
-use outgoing::InFlight;
+use in_flight::InFlight;
 use peer::Peer;
+pub(crate) use prekeys::wire_bundle;
 use step::Step;
+use timers::Timers;
 
 /// Commands and arrivals handled in one step at most, and so in one write.
 const BATCH: usize = 64;
@@ -49,12 +58,16 @@ pub(crate) enum Command {
 /// What a user's task is made of.
 pub(crate) struct UserTask {
     pub(crate) id: Arc<str>,
-    pub(crate) keys: LocalKeys,
+    /// As committed.
+    pub(crate) own: UserRecord,
     pub(crate) stores: Stores,
     pub(crate) link: Link,
     pub(crate) events: Arc<dyn Events>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) timeout: Duration,
+    pub(crate) legacy_peers: LegacyPeers,
+    pub(crate) clock: Clock,
+    pub(crate) random: Random,
     pub(crate) attachment: Attachment,
     /// Dropped when the user is gone.
     pub(crate) stay: watch::Sender<()>,
@@ -62,17 +75,22 @@ pub(crate) struct UserTask {
 
 struct User {
     id: Arc<str>,
-    keys: LocalKeys,
+    own: UserRecord,
     stores: Stores,
     link: Link,
     events: Arc<dyn Events>,
     counters: Arc<Counters>,
     timeout: Duration,
-    random: OsRandom,
+    legacy_peers: LegacyPeers,
+    clock: Clock,
+    random: Random,
     peers: HashMap<String, Peer>,
-    /// Peers for whom something waits.
-    attention: HashSet<String>,
+    /// Peers for whom something waits, in an order that does not depend on chance.
+    attention: BTreeSet<String>,
+    timers: Timers,
     in_flight: InFlight,
+    /// Said to be handled in a step that failed.
+    handled_again: Vec<(String, u64)>,
     /// Nonces marked for messages whose commit then failed: they are new once more.
     marked: HashSet<(String, [u8; 12])>,
     /// When peers whose step failed are tried again.
@@ -87,22 +105,27 @@ impl UserTask {
         mut commands: mpsc::UnboundedReceiver<Command>,
         mut arrivals: mpsc::Receiver<Incoming>,
     ) {
-        let Self { id, keys, stores, link, events, counters, timeout, attachment, stay } = self;
+        let Self { id, own, stores, link, events, counters, timeout, .. } = self;
+        let Self { legacy_peers, clock, mut random, attachment, stay, .. } = self;
         let mut user = User {
-            in_flight: InFlight::new(&mut OsRandom::default()),
-            random: OsRandom::default(),
+            in_flight: InFlight::new(&mut random),
             peers: HashMap::new(),
-            attention: HashSet::new(),
+            attention: own.active().map(str::to_owned).collect(),
+            timers: Timers::default(),
             marked: HashSet::new(),
-            retry_at: None,
+            handled_again: Vec::new(),
+            retry_at: Some(Instant::now()), // what an earlier stay has left is taken up at once
             held: peer::HeldTotal::default(),
             id,
-            keys,
+            own,
             stores,
             link,
             events,
             counters,
             timeout,
+            legacy_peers,
+            clock,
+            random,
         };
         let closed = user.serve(&mut commands, &mut arrivals).await;
         user.link.request(Request::Quiet { user: user.id.clone(), attachment });
@@ -152,6 +175,9 @@ impl User {
                 self.incoming(incoming, &mut step).await;
             }
             self.overdue(&mut step).await;
+            if close.is_some() {
+                self.last_receipts(&mut step);
+            }
             self.commit(step).await;
             if close.is_some() {
                 return close;
@@ -162,7 +188,7 @@ impl User {
     async fn command(&mut self, command: Command, step: &mut Step) {
         match command {
             Command::Send { to, content, options, done } => {
-                self.send(to, content.bytes, options, done, step).await;
+                self.send(to, content, options, done, step).await;
             }
             Command::Trust { peer, fingerprint, done } => {
                 match self.trust(peer, fingerprint, step).await {
@@ -171,9 +197,10 @@ impl User {
                 }
             }
             Command::WaitForUser { peer, timeout, done } => {
-                self.wait_for(peer, timeout, done).await;
+                self.wait_for(peer, timeout, done, step).await;
             }
-            Command::Handled { .. } | Command::Close { .. } => {}
+            Command::Handled { messages } => self.handled(messages, step).await,
+            Command::Close { .. } => {}
         }
     }
 
@@ -182,16 +209,14 @@ impl User {
             Incoming::Message(envelope) => self.message(envelope, step).await,
             Incoming::Bundle { peer, bundle } => self.bundle(peer, *bundle, step).await,
             Incoming::Unknown { peer } => self.unknown(&peer, step).await,
-            Incoming::Taken { id, status } => {
-                let to = self.in_flight.taken(id, status);
-                self.landed(to, status == SentStatus::Sent, step);
+            Incoming::Found { peer, bundle, prekey } => {
+                let prekey = prekey.and_then(|(id, key)| prekeys::parse_one_time(id, &key));
+                self.found(peer, *bundle, prekey, step).await;
             }
-            Incoming::Refused { id, error } => {
-                let to = self.in_flight.refused(&id, error);
-                self.failed(to, step);
-            }
-            Incoming::Connected => self.seal_all_waiting(step),
-            Incoming::Found { .. } | Incoming::PrekeysLeft { .. } => {}
+            Incoming::PrekeysLeft { left } => self.prekeys_left(left, step),
+            Incoming::Taken { id, status } => self.taken(&id, status, step),
+            Incoming::Refused { id, error } => self.refused(&id, error, step),
+            Incoming::Connected => self.connected(step),
             Incoming::Trouble(error) => self.events.error(error),
         }
     }
@@ -213,10 +238,8 @@ impl User {
         while !self.in_flight.is_empty() {
             tokio::select! {
                 arrived = arrivals.recv() => match arrived {
-                    Some(Incoming::Taken { id, status }) => drop(self.in_flight.taken(id, status)),
-                    Some(Incoming::Refused { id, error }) => {
-                        drop(self.in_flight.refused(&id, error));
-                    }
+                    Some(Incoming::Taken { id, status }) => self.answer(&id, Ok(status)),
+                    Some(Incoming::Refused { id, error }) => self.answer(&id, Err(error)),
                     Some(_) => {} // not acknowledged: the relay keeps it where it can
                     None => break,
                 },
@@ -226,18 +249,25 @@ impl User {
         self.in_flight.abandon();
     }
 
-    fn next_deadline(&self) -> Option<Instant> {
-        let waiting = self.attention.iter().filter_map(|id| self.peers.get(id));
-        let peers = waiting.filter_map(Peer::next_deadline).min();
-        [self.in_flight.next_deadline(), peers, self.retry_at].into_iter().flatten().min()
+    /// Too late for a step: the send is answered, and that is all.
+    fn answer(&mut self, relay_id: &str, outcome: Result<SentStatus, Error>) {
+        if let Some(landed) = self.in_flight.take(relay_id) {
+            landed.flight.answer(relay_id, outcome);
+        }
     }
 
-    /// Ends the waits whose time is over, and tries again what a failed store held up.
+    fn next_deadline(&self) -> Option<Instant> {
+        let (in_flight, peers) = (self.in_flight.next_deadline(), self.timers.earliest());
+        let due = [in_flight, peers, self.retry_at].into_iter().flatten().min();
+        Some(due.unwrap_or_else(|| self.next_rotation()).min(self.next_rotation()))
+    }
+
+    /// Does what is due, and tries again what a failed store held up.
     async fn overdue(&mut self, step: &mut Step) {
         let now = Instant::now();
-        let expired = self.in_flight.expire(now, self.link.is_connected());
-        self.failed(expired, step);
-        self.expire_waits(now, step);
+        self.expire_in_flight(now, step);
+        self.alarms(now, step);
+        self.rotate(step);
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;
             self.retry_held(step).await;

@@ -1,23 +1,22 @@
 //! Sending: sealing, waiting for a recipient's keys, waiting for the relay to take a message.
 
-use std::collections::{BTreeSet, HashMap};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use rand_core::Rng;
-use stvor_protocol::Record;
+use stvor_protocol::delivery::{MAX_OUTBOX_BYTES, MAX_OUTBOX_MESSAGES};
+use stvor_protocol::{PeerRecord, Record};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use zeroize::Zeroizing;
 
-use super::peer::{Peer, WaitingSend};
+use super::in_flight::{Flight, Landed};
+use super::peer::{Peer, Unsent, WaitingSend};
 use super::step::Step;
 use super::{Done, User};
 use crate::Error;
-use crate::events::{SendOptions, Sent, SentStatus};
+use crate::config::LegacyPeers;
+use crate::events::{Content, ContentKind, SendOptions, SentStatus};
 use crate::link::{Outgoing, Request};
-use crate::random::OsRandom;
 
 /// No send waits longer: about a month.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -26,14 +25,14 @@ impl User {
     pub(super) async fn send(
         &mut self,
         to: String,
-        content: Zeroizing<Vec<u8>>,
+        content: Content,
         options: SendOptions,
         done: Done,
         step: &mut Step,
     ) {
         let timeout = options.timeout.unwrap_or(self.timeout);
         let deadline = Instant::now() + timeout.min(LONGEST);
-        if let Err(error) = self.load(&to).await {
+        if let Err(error) = self.load(&to, step).await {
             return done(Err(error));
         }
         let Some(peer) = self.peers.get_mut(&to) else {
@@ -42,45 +41,187 @@ impl User {
         if let Some(fingerprint) = &peer.blocked {
             return done(Err(Error::identity_changed(&to, fingerprint)));
         }
+        if is_full(peer, content.len()) {
+            return done(Err(Error::outbox_full(&to)));
+        }
+        let (receipt, wait_for_recipient) = (options.receipt, options.wait_for_recipient);
+        let send = WaitingSend { content, timeout, deadline, wait_for_recipient, receipt, done };
         // Not sealed before it can leave: what is sealed and then expires is a hole in the chain.
-        let leaves = peer.is_usable() && peer.has_room() && self.link.is_connected();
+        let leaves = peer.can_seal() && peer.has_room() && self.link.is_connected();
         if leaves && peer.sends.is_empty() {
-            return self.seal(&to, &content, deadline, done, step);
+            return self.seal(&to, send, step);
         }
-        let wait_for_recipient = options.wait_for_recipient;
-        peer.sends.push_back(WaitingSend { content, timeout, deadline, wait_for_recipient, done });
-        if peer.is_usable() {
-            self.attention.insert(to);
-        } else {
-            self.ask_for(to);
+        peer.send_bytes += send.content.len();
+        peer.sends.push_back(send);
+        step.touch(&to);
+        if !peer.can_seal() {
+            self.ask_for(&to);
         }
+        self.attention.insert(to);
         if !self.link.is_connected() {
             self.link.request(Request::Wake);
         }
     }
 
     /// Waits for a peer's keys.
-    fn ask_for(&mut self, peer: String) {
-        self.link.request(Request::Watch { user: self.id.clone(), peer: peer.clone() });
-        self.attention.insert(peer);
+    pub(super) fn ask_for(&mut self, peer_id: &str) {
+        let (user, peer) = (self.id.clone(), peer_id.to_owned());
+        self.link.request(Request::Watch { user, peer });
+        self.attention.insert(peer_id.to_owned());
+        if self.peers.get(peer_id).is_some_and(|peer| peer.announced.is_some()) {
+            self.seek_first(peer_id); // they are known, and speak wire 4
+        }
     }
 
-    /// Messages to these peers did not reach the relay, or did so nobody knows when.
-    pub(super) fn failed(&mut self, to: impl IntoIterator<Item = String>, step: &mut Step) {
-        for to in to {
-            if let Some(peer) = self.peers.get_mut(&to) {
-                peer.failed += 1;
+    /// Seals a send that waited no longer than it had to, and adds it to the step.
+    fn seal(&mut self, to: &str, send: WaitingSend, step: &mut Step) {
+        let wire4 = self.peers.get(to).is_some_and(Peer::speaks_wire4);
+        match wire4 {
+            true => self.seal_wire4(to, send, step),
+            false => self.seal_legacy(to, send, step),
+        }
+    }
+
+    fn seal_wire4(&mut self, to: &str, send: WaitingSend, step: &mut Step) {
+        let WaitingSend { content, deadline, receipt, done, .. } = send;
+        let Some(peer) = self.peers.get_mut(to) else {
+            return done(Err(Error::client_not_ready()));
+        };
+        let Some(record) = peer.record() else {
+            return done(Err(Error::recipient_not_found(to)));
+        };
+        let Ok((record, seq)) = record.push(content, receipt) else {
+            return done(Err(Error::outbox_full(to)));
+        };
+        peer.working = Some(record);
+        let done = match receipt {
+            true => {
+                peer.receipts.insert(seq, (deadline, done));
+                self.attention.insert(to.to_owned());
+                None
             }
-            self.made_room(&to, step);
+            false => Some(done),
+        };
+        peer.unsent.insert(seq, Unsent { deadline, done });
+        step.change(to);
+        self.pump(to, step);
+    }
+
+    fn seal_legacy(&mut self, to: &str, send: WaitingSend, step: &mut Step) {
+        let WaitingSend { content, deadline, done, .. } = send;
+        if self.legacy_peers == LegacyPeers::Refuse || content.kind() == ContentKind::Cbor {
+            let refused = self.legacy_peers == LegacyPeers::Refuse;
+            return done(Err(match refused {
+                true => Error::legacy_refused(to),
+                false => Error::legacy_carries_no_values(to),
+            }));
+        }
+        let Some(peer) = self.peers.get_mut(to) else {
+            return done(Err(Error::client_not_ready()));
+        };
+        let first = match (peer.record().and_then(PeerRecord::legacy), &peer.announced) {
+            (None, Some(announced)) => {
+                let theirs = announced.verified.bundle.clone();
+                Record::new(self.own.prekeys().local_keys(), theirs, &mut self.random).ok()
+            }
+            _ => None,
+        };
+        let Some(record) = first.as_ref().or(peer.record().and_then(PeerRecord::legacy)) else {
+            return done(Err(Error::recipient_not_found(to)));
+        };
+        let anew = peer.lost_too_much(false).then(|| record.begin_anew(&mut self.random));
+        let record = anew.as_ref().unwrap_or(record);
+        let Ok(sealed) = record.encrypt(content.as_bytes(), &mut self.random) else {
+            return done(Err(Error::delivery_failed(to)));
+        };
+        if !peer.pinned {
+            step.pins.push((to.to_owned(), record.their_identity().fingerprint()));
+        }
+        let now_ms = self.clock.now_ms();
+        let record = peer.record().cloned().unwrap_or_else(|| PeerRecord::new(now_ms));
+        peer.working = Some(record.with_legacy(sealed.record));
+        if anew.is_some() {
+            peer.heard();
+        }
+        let message = Outgoing {
+            id: self.in_flight.next_id(),
+            from: self.id.clone(),
+            to: to.to_owned(),
+            header: BASE64_URL_SAFE_NO_PAD.encode(sealed.header),
+            ciphertext: BASE64_URL_SAFE_NO_PAD.encode(sealed.ciphertext),
+            timestamp_ms: now_ms,
+            deadline,
+        };
+        self.add(message, Flight::Legacy(done), step);
+    }
+
+    /// Adds a sealed message to the step.
+    pub(super) fn add(&mut self, message: Outgoing, flight: Flight, step: &mut Step) {
+        if let Some(peer) = self.peers.get_mut(&message.to) {
+            peer.in_flight += 1;
+        }
+        step.change(&message.to);
+        step.outgoing.push((message, flight));
+    }
+
+    /// Seals what waited for the peer's keys, the relay, or room: first what the peer lacks.
+    pub(super) fn seal_waiting(&mut self, peer_id: &str, step: &mut Step) {
+        step.touch(peer_id);
+        self.pump(peer_id, step);
+        while let Some(peer) =
+            self.peers.get_mut(peer_id).filter(|peer| peer.has_room() && peer.can_seal())
+            && let Some(send) = peer.sends.pop_front()
+        {
+            peer.send_bytes -= send.content.len();
+            self.seal(peer_id, send, step);
         }
     }
 
-    /// The relay has a message, and perhaps drops it without a word.
-    pub(super) fn landed(&mut self, to: Option<String>, unconfirmed: bool, step: &mut Step) {
-        let Some(to) = to else { return };
+    /// The relay has taken a message.
+    pub(super) fn taken(&mut self, relay_id: &str, status: SentStatus, step: &mut Step) {
+        let Some(Landed { to, flight }) = self.in_flight.take(relay_id) else { return };
         if let Some(peer) = self.peers.get_mut(&to) {
-            peer.unconfirmed += u32::from(unconfirmed);
+            // Perhaps dropped without a word.
+            peer.unconfirmed += u32::from(status == SentStatus::Sent);
         }
+        if status == SentStatus::Queued && !matches!(flight, Flight::Legacy(_)) {
+            self.queued(&to, step);
+        }
+        flight.answer(relay_id, Ok(status));
+        self.made_room(&to, step);
+    }
+
+    /// The relay has refused a message.
+    pub(super) fn refused(&mut self, relay_id: &str, error: Error, step: &mut Step) {
+        if let Some(landed) = self.in_flight.take(relay_id) {
+            self.failed(relay_id, landed, error, step);
+        }
+    }
+
+    /// Ends the sends that the relay has not answered in time.
+    pub(super) fn expire_in_flight(&mut self, now: Instant, step: &mut Step) {
+        while let Some((relay_id, landed)) = self.in_flight.take_overdue(now) {
+            let error = match self.link.is_connected() {
+                true => Error::delivery_failed(&landed.to),
+                false => Error::relay_unavailable(),
+            };
+            self.failed(&relay_id, landed, error, step);
+        }
+    }
+
+    /// A message did not reach the relay, or did so nobody knows when.
+    fn failed(&mut self, relay_id: &str, landed: Landed, error: Error, step: &mut Step) {
+        let Landed { to, flight } = landed;
+        if let Some(peer) = self.peers.get_mut(&to) {
+            peer.failed += 1;
+        }
+        match &flight {
+            // Its sender is told that it failed, so it must not arrive later by our doing.
+            Flight::Content { seq, done: Some(_), .. } => self.withdraw(&to, *seq, step),
+            // Waits for the receipt: it is tried again until then.
+            Flight::Content { done: None, .. } | Flight::Again | Flight::Legacy(_) => {}
+        }
+        flight.answer(relay_id, Err(error));
         self.made_room(&to, step);
     }
 
@@ -88,78 +229,38 @@ impl User {
     fn made_room(&mut self, to: &str, step: &mut Step) {
         let Some(peer) = self.peers.get_mut(to) else { return };
         peer.in_flight = peer.in_flight.saturating_sub(1);
-        if !peer.sends.is_empty() && peer.is_usable() && self.link.is_connected() {
+        let waits = peer.record().is_some_and(PeerRecord::wants_sealing);
+        if (waits || !peer.sends.is_empty()) && peer.can_seal() && self.link.is_connected() {
             self.seal_waiting(to, step);
             self.tidy(to);
         }
     }
 
-    /// The relay is there again: what waited for it goes.
-    pub(super) fn seal_all_waiting(&mut self, step: &mut Step) {
+    /// A step failed in which this was sealed: it never left.
+    pub(super) fn not_sealed(&mut self, message: &Outgoing, flight: Flight, error: &Error) {
+        let Some(peer) = self.peers.get_mut(&message.to) else { return };
+        peer.in_flight = peer.in_flight.saturating_sub(1);
+        match flight {
+            // It is sealed by the next step, unless this one had put it into the outbox.
+            Flight::Content { seq, done, .. } => {
+                let unsent = Unsent { deadline: message.deadline, done };
+                peer.unsent.insert(seq, unsent);
+            }
+            flight => flight.answer("", Err(error.clone())),
+        }
+    }
+
+    /// The relay is there again: what waited for it goes, and what it may have lost is asked for.
+    pub(super) fn connected(&mut self, step: &mut Step) {
         let waiting: Vec<String> = self.attention.iter().cloned().collect();
         for id in waiting {
-            if self.peers.get(&id).is_some_and(Peer::is_usable) {
+            if self.peers.get(&id).is_some_and(Peer::can_seal) {
                 self.seal_waiting(&id, step);
-                self.tidy(&id);
             }
+            self.resume_sends(&id, step);
+            self.tidy(&id);
         }
-    }
-
-    /// Seals `content` and adds it to the step. The peer is usable.
-    pub(super) fn seal(
-        &mut self,
-        to: &str,
-        content: &[u8],
-        deadline: Instant,
-        done: Done,
-        step: &mut Step,
-    ) {
-        let Some(peer) = self.peers.get_mut(to) else {
-            return done(Err(Error::client_not_ready()));
-        };
-        let first = match (peer.record(), &peer.announced) {
-            (None, Some(announced)) => {
-                Record::new(&self.keys, announced.verified.clone(), &mut self.random).ok()
-            }
-            _ => None,
-        };
-        let Some(record) = first.as_ref().or(peer.record()) else {
-            return done(Err(Error::recipient_not_found(to)));
-        };
-        let anew = peer.lost_too_much(false).then(|| record.begin_anew(&mut self.random));
-        let record = anew.as_ref().unwrap_or(record);
-        let sealed = match record.encrypt(content, &mut self.random) {
-            Ok(sealed) => sealed,
-            Err(_) => return done(Err(Error::delivery_failed(to))),
-        };
-        if !peer.pinned {
-            step.pins.push((to.to_owned(), record.their_identity().fingerprint()));
-        }
-        if anew.is_some() {
-            peer.heard();
-        }
-        peer.in_flight += 1;
-        peer.working = Some(sealed.record);
-        step.change(to);
-        let message = Outgoing {
-            id: self.in_flight.next_id(),
-            from: self.id.clone(),
-            to: to.to_owned(),
-            header: BASE64_URL_SAFE_NO_PAD.encode(sealed.header),
-            ciphertext: BASE64_URL_SAFE_NO_PAD.encode(sealed.ciphertext),
-            timestamp_ms: now_ms(),
-            deadline,
-        };
-        step.outgoing.push((message, done));
-    }
-
-    /// Sends what waited for the peer's keys, the relay, or room.
-    pub(super) fn seal_waiting(&mut self, peer_id: &str, step: &mut Step) {
-        while let Some(peer) = self.peers.get_mut(peer_id).filter(|peer| peer.has_room())
-            && let Some(send) = peer.sends.pop_front()
-        {
-            self.seal(peer_id, &send.content, send.deadline, send.done, step);
-        }
+        self.probe_all(step);
     }
 
     /// The relay knows no such peer: sends that do not wait end here.
@@ -169,6 +270,7 @@ impl User {
             std::mem::take(&mut peer.sends).into_iter().partition(|send| send.wait_for_recipient);
         peer.sends = waiting;
         for send in impatient {
+            peer.send_bytes -= send.content.len();
             (send.done)(Err(Error::recipient_not_found(peer_id)));
         }
     }
@@ -178,109 +280,24 @@ impl User {
         peer_id: String,
         timeout: Duration,
         done: oneshot::Sender<bool>,
+        step: &mut Step,
     ) {
-        let known = self.load(&peer_id).await.is_ok()
-            && self
-                .peers
-                .get(&peer_id)
-                .is_some_and(|p| p.record().is_some() || p.announced.is_some());
+        let known = self.load(&peer_id, step).await.is_ok()
+            && self.peers.get(&peer_id).is_some_and(Peer::is_known);
         if known {
             let _nobody_waits = done.send(true);
-            return;
+            return self.tidy(&peer_id);
         }
         let peer = self.peers.entry(peer_id.clone()).or_default();
         peer.waiters.push((Instant::now() + timeout.min(LONGEST), done));
-        self.ask_for(peer_id);
+        step.touch(&peer_id);
+        self.ask_for(&peer_id);
     }
 }
 
-/// Now, in milliseconds since the Unix epoch.
-pub(super) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_millis().try_into().unwrap_or(u64::MAX)
-}
-
-/// Messages that the relay has not taken yet.
-pub(super) struct InFlight {
-    prefix: u64,
-    next: u64,
-    waiting: HashMap<String, Waiting>,
-    deadlines: BTreeSet<(Instant, String)>,
-}
-
-struct Waiting {
-    to: String,
-    deadline: Instant,
-    done: Done,
-}
-
-impl InFlight {
-    pub(super) fn new(random: &mut OsRandom) -> Self {
-        let prefix = random.next_u64();
-        Self { prefix, next: 0, waiting: HashMap::new(), deadlines: BTreeSet::new() }
-    }
-
-    /// An id that no other message of ours has, in this process or before it.
-    fn next_id(&mut self) -> String {
-        self.next += 1;
-        format!("{:016x}-{:x}", self.prefix, self.next)
-    }
-
-    pub(super) fn insert(&mut self, message: &Outgoing, done: Done) {
-        let Outgoing { id, to, deadline, .. } = message;
-        self.deadlines.insert((*deadline, id.clone()));
-        let waiting = Waiting { to: to.clone(), deadline: *deadline, done };
-        self.waiting.insert(id.clone(), waiting);
-    }
-
-    fn remove(&mut self, id: &str) -> Option<Waiting> {
-        let waiting = self.waiting.remove(id)?;
-        self.deadlines.remove(&(waiting.deadline, id.to_owned()));
-        Some(waiting)
-    }
-
-    /// Returns the recipient.
-    pub(super) fn taken(&mut self, id: String, status: SentStatus) -> Option<String> {
-        let waiting = self.remove(&id)?;
-        (waiting.done)(Ok(Sent { id, status }));
-        Some(waiting.to)
-    }
-
-    /// Returns the recipient.
-    pub(super) fn refused(&mut self, id: &str, error: Error) -> Option<String> {
-        let waiting = self.remove(id)?;
-        (waiting.done)(Err(error));
-        Some(waiting.to)
-    }
-
-    /// Ends the waits whose time is over; returns the recipients.
-    pub(super) fn expire(&mut self, now: Instant, connected: bool) -> Vec<String> {
-        let mut expired = Vec::new();
-        while let Some((_, id)) = self.deadlines.first().filter(|(at, _)| *at <= now).cloned() {
-            let Some(waiting) = self.remove(&id) else { break };
-            let error = match connected {
-                true => Error::delivery_failed(&waiting.to),
-                false => Error::relay_unavailable(),
-            };
-            (waiting.done)(Err(error));
-            expired.push(waiting.to);
-        }
-        expired
-    }
-
-    /// The client closes: nobody will tell what became of these.
-    pub(super) fn abandon(&mut self) {
-        self.deadlines.clear();
-        for (_, waiting) in self.waiting.drain() {
-            (waiting.done)(Err(Error::delivery_failed(&waiting.to)));
-        }
-    }
-
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(at, _)| *at)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
+/// Whether another message would be more than may wait for one peer.
+fn is_full(peer: &Peer, bytes: usize) -> bool {
+    let (messages, sealed) = peer.record().map_or((0, 0), PeerRecord::outbox_size);
+    messages + peer.sends.len() >= MAX_OUTBOX_MESSAGES
+        || sealed + peer.send_bytes + bytes > MAX_OUTBOX_BYTES
 }

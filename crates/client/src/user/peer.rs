@@ -1,15 +1,16 @@
 //! What a user's task keeps in memory about one peer, besides the record itself.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use stvor_protocol::{Record, VerifiedBundle};
+use stvor_protocol::{OneTimePrekey, PeerKeys, PeerRecord};
 use stvor_wire::PublicKeyBundle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Done;
 use crate::Error;
+use crate::events::Content;
 use crate::link::Envelope;
 
 /// How long a message waits for the keys of a sender whom the relay has not introduced.
@@ -22,8 +23,8 @@ const MAX_HELD_FOR_PEER: usize = 1024;
 const MAX_HELD: usize = 8192;
 const MAX_HELD_BYTES: usize = 32 << 20;
 
-/// Messages lost on one sending chain before a fresh session is begun, and messages to one peer
-/// that the relay has not taken yet. Were all of them lost as well, the peer could still skip.
+/// Wire 3: messages lost on one sending chain before a fresh session is begun, and messages to one
+/// peer that the relay has not taken yet. Were all of them lost as well, the peer could still skip.
 const MAX_LOST: u32 = 128;
 const WINDOW: u32 = 100;
 const _: () = assert!(MAX_LOST + WINDOW < stvor_protocol::MAX_SKIP);
@@ -32,9 +33,9 @@ const _: () = assert!(MAX_LOST + WINDOW < stvor_protocol::MAX_SKIP);
 #[derive(Default)]
 pub(super) struct Peer {
     /// As last committed.
-    pub(super) committed: Option<Record>,
+    pub(super) committed: Option<PeerRecord>,
     /// As the step in progress has it, if it changed.
-    pub(super) working: Option<Record>,
+    pub(super) working: Option<PeerRecord>,
     /// Whether the store was asked.
     pub(super) loaded: bool,
     /// The keys last shown by the relay that their owner signed.
@@ -45,18 +46,74 @@ pub(super) struct Peer {
     pub(super) pinned: bool,
     /// Sends that wait for the peer's keys.
     pub(super) sends: VecDeque<WaitingSend>,
+    /// Bytes of `sends`.
+    pub(super) send_bytes: usize,
+    /// Sends whose messages are in the record's outbox and were not sealed yet.
+    pub(super) unsent: HashMap<u64, Unsent>,
     /// Messages that cannot be opened yet, in order of arrival.
     pub(super) held: VecDeque<Held>,
     /// Who waits for the peer to become known.
     pub(super) waiters: Vec<(Instant, oneshot::Sender<bool>)>,
+    /// Sends that wait until the peer's handlers have completed, by sequence number.
+    pub(super) receipts: HashMap<u64, (Instant, Done)>,
+    /// A session is to be begun as soon as the relay has answered with the peer's keys.
+    pub(super) seeking: Option<Seeking>,
+    /// A one-time prekey that came with the answer.
+    pub(super) one_time: Option<OneTimePrekey>,
+    /// When a session of ours that the peer has not answered is mentioned again.
+    pub(super) confirming: Option<Confirming>,
+    /// When a session was last begun because the peer's messages could not be opened.
+    pub(super) healed_at: Option<Instant>,
     /// Messages sealed for the peer that the relay has not taken yet.
     pub(super) in_flight: u32,
-    /// Messages that failed to reach the relay since the peer was last heard.
+    /// Wire 3: messages that failed to reach the relay since the peer was last heard.
     pub(super) failed: u32,
-    /// Messages since then that the relay has read and may have dropped.
+    /// Wire 3: messages since then that the relay has read and may have dropped.
     pub(super) unconfirmed: u32,
     /// When the relay was last asked for the keys again.
     pub(super) refreshed_at: Option<Instant>,
+}
+
+/// Why the relay was asked for the keys of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seeking {
+    /// To begin the first session.
+    First,
+    /// To begin another, since the peer seems to have lost the ones there are.
+    Heal {
+        /// The time stamped on what could not be opened.
+        after_ms: u64,
+    },
+}
+
+/// A send that waits for its message to be sealed.
+pub(super) struct Unsent {
+    pub(super) deadline: Instant,
+    /// Told when the relay has it; `None` when the recipient's receipt is waited for.
+    pub(super) done: Option<Done>,
+}
+
+/// A pause between mentions of a session, and the time of the next.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Confirming {
+    pub(super) at: Instant,
+    pause: Duration,
+}
+
+impl Confirming {
+    /// As long as a peer needs to answer, six times over.
+    const FIRST: Duration = Duration::from_secs(3);
+    /// A peer who is away for weeks finds a few hundred of them at most.
+    const LONGEST: Duration = Duration::from_secs(60 * 60);
+
+    pub(super) fn first(now: Instant) -> Self {
+        Self { at: now + Self::FIRST, pause: Self::FIRST }
+    }
+
+    pub(super) fn again(self, now: Instant) -> Self {
+        let pause = (self.pause * 2).min(Self::LONGEST);
+        Self { at: now + pause, pause }
+    }
 }
 
 /// What a step may change about a peer besides its record.
@@ -71,14 +128,15 @@ pub(super) struct Trust {
 #[derive(Clone)]
 pub(super) struct Announced {
     pub(super) raw: PublicKeyBundle,
-    pub(super) verified: VerifiedBundle,
+    pub(super) verified: PeerKeys,
 }
 
 pub(super) struct WaitingSend {
-    pub(super) content: zeroize::Zeroizing<Vec<u8>>,
+    pub(super) content: Content,
     pub(super) timeout: Duration,
     pub(super) deadline: Instant,
     pub(super) wait_for_recipient: bool,
+    pub(super) receipt: bool,
     pub(super) done: Done,
 }
 
@@ -100,15 +158,46 @@ fn size(envelope: &Envelope) -> usize {
 
 impl Peer {
     /// The record to go on from.
-    pub(super) fn record(&self) -> Option<&Record> {
+    pub(super) fn record(&self) -> Option<&PeerRecord> {
         self.working.as_ref().or(self.committed.as_ref())
     }
 
-    /// Whether a message can be sealed or opened now.
-    pub(super) fn is_usable(&self) -> bool {
-        self.blocked.is_none()
-            && self.loaded
-            && (self.record().is_some() || self.announced.is_some())
+    /// Changes what is not kept in a store, such as timers: that needs no commit.
+    pub(super) fn update(&mut self, change: impl Fn(&PeerRecord) -> PeerRecord) {
+        for record in [&mut self.committed, &mut self.working].into_iter().flatten() {
+            *record = change(record);
+        }
+    }
+
+    /// Whether the peer is spoken to in wire 4: it was seen with it, or shows that it has it.
+    pub(super) fn speaks_wire4(&self) -> bool {
+        self.record().is_some_and(PeerRecord::speaks_wire4)
+            || self.announced.as_ref().is_some_and(|shown| shown.verified.v4.is_some())
+    }
+
+    /// Whether a message can be sealed now.
+    pub(super) fn can_seal(&self) -> bool {
+        if self.blocked.is_some() || !self.loaded {
+            return false;
+        }
+        match self.speaks_wire4() {
+            true => self.record().is_some_and(|record| record.sending_session().is_some()),
+            false => self.has_legacy() || self.announced.is_some(),
+        }
+    }
+
+    /// Whether a message of wire 3 can be opened now.
+    pub(super) fn can_open_legacy(&self) -> bool {
+        self.blocked.is_none() && self.loaded && (self.has_legacy() || self.announced.is_some())
+    }
+
+    fn has_legacy(&self) -> bool {
+        self.record().is_some_and(|record| record.legacy().is_some())
+    }
+
+    /// Whether the peer is one whom we know: by a record, or shown by the relay.
+    pub(super) fn is_known(&self) -> bool {
+        self.announced.is_some() || self.record().is_some_and(|r| r.their_identity().is_some())
     }
 
     /// Whether one more message may be on its way to the relay.
@@ -180,9 +269,14 @@ impl Peer {
         self.failed + unconfirmed >= MAX_LOST
     }
 
-    /// Whether nothing waits here.
+    /// Whether nobody waits for anything here.
     pub(super) fn is_quiet(&self) -> bool {
-        self.sends.is_empty() && self.held.is_empty() && self.waiters.is_empty()
+        self.sends.is_empty()
+            && self.held.is_empty()
+            && self.waiters.is_empty()
+            && self.receipts.is_empty()
+            && self.unsent.is_empty()
+            && self.seeking.is_none()
     }
 
     /// Whether the peer may be forgotten: nothing waits, nothing was agreed.
@@ -190,16 +284,23 @@ impl Peer {
         self.is_quiet() && self.record().is_none() && self.blocked.is_none()
     }
 
+    /// When something that waits here is over.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let sends = self.sends.iter().map(|s| s.deadline).min();
         let waiters = self.waiters.iter().map(|w| w.0).min();
+        let receipts = self.receipts.values().map(|(at, _)| *at).min();
+        let unsent = self.unsent.values().map(|unsent| unsent.deadline).min();
         let held = self.held.front().filter(|_| self.may_expire());
-        [sends, waiters, held.map(|h| h.since + INTRODUCTION)].into_iter().flatten().min()
+        let held = held.map(|held| held.since + INTRODUCTION);
+        [sends, waiters, receipts, unsent, held].into_iter().flatten().min()
     }
 
     /// Ends every wait because the client is closing.
     pub(super) fn abandon(self) {
         self.sends.into_iter().for_each(|send| (send.done)(Err(Error::client_not_ready())));
+        self.receipts.into_values().for_each(|(_, done)| done(Err(Error::client_not_ready())));
+        let unsent = self.unsent.into_values().filter_map(|unsent| unsent.done);
+        unsent.for_each(|done| done(Err(Error::client_not_ready())));
         for (_, done) in self.waiters {
             let _nobody_waits = done.send(false);
         }

@@ -1,13 +1,17 @@
 //! A step: what is to be committed, and what happens once it is.
 
-use stvor_protocol::Record;
+use std::collections::BTreeSet;
+
+use stvor_protocol::UserRecord;
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant};
 
+use super::in_flight::Flight;
 use super::peer::{Peer, Trust};
 use super::{Done, User};
-use crate::events::Received;
+use crate::events::{Receipt, Received, Sent, SentStatus};
 use crate::link::{Delivery, Envelope, Outgoing, Request};
+use crate::store::Changes;
 use crate::{Error, Stores};
 
 /// Pause before a step that the store refused is tried again.
@@ -15,24 +19,43 @@ const RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 pub(super) struct Step {
-    /// Peers whose working record is to be committed.
+    /// Peers whose working record is to be committed, in order of change.
     changed: Vec<String>,
+    /// Peers whose deadlines may have changed.
+    touched: BTreeSet<String>,
+    /// The user's own record, if it changes.
+    pub(super) user: Option<UserRecord>,
     /// What was believed of peers before the step, oldest first.
     before: Vec<(String, Trust)>,
     /// Fingerprints to pin.
     pub(super) pins: Vec<(String, String)>,
-    pub(super) outgoing: Vec<(Outgoing, Done)>,
+    pub(super) outgoing: Vec<(Outgoing, Flight)>,
     pub(super) opened: Vec<Opened>,
+    /// For the application, in order.
+    pub(super) received: Vec<Received>,
+    /// Messages of ours that their recipients' handlers have completed.
+    pub(super) receipts: Vec<Receipted>,
+    /// What the application's handlers have completed.
+    handled: Vec<(String, u64)>,
     /// Messages that were refused for good: the relay need not keep them.
     pub(super) settled: Vec<Delivery>,
     pub(super) trusted: Vec<oneshot::Sender<Result<(), Error>>>,
+    /// What the link is to do once all this is committed.
+    pub(super) requests: Vec<Request>,
 }
 
 /// A message that was opened, and where it came from in case it has to be opened again.
 pub(super) struct Opened {
-    pub(super) received: Received,
+    pub(super) from: String,
     pub(super) nonce: [u8; 12],
     pub(super) envelope: Envelope,
+}
+
+/// A receipt, and the send that waits for it, if one does.
+pub(super) struct Receipted {
+    pub(super) seq: u64,
+    pub(super) receipt: Receipt,
+    pub(super) waiting: Option<(Instant, Done)>,
 }
 
 impl Step {
@@ -40,70 +63,116 @@ impl Step {
         if !self.changed.iter().any(|changed| changed == peer_id) {
             self.changed.push(peer_id.to_owned());
         }
+        self.touch(peer_id);
     }
-}
 
-impl Step {
+    pub(super) fn said_handled(&mut self, from: &str, ticket: u64) {
+        self.handled.push((from.to_owned(), ticket));
+    }
+
+    pub(super) fn touch(&mut self, peer_id: &str) {
+        if !self.touched.contains(peer_id) {
+            self.touched.insert(peer_id.to_owned());
+        }
+    }
+
     /// Notes what is believed of a peer, before it changes.
     pub(super) fn note(&mut self, peer_id: &str, peer: &Peer) {
         self.before.push((peer_id.to_owned(), peer.trust()));
+        self.touch(peer_id);
     }
 }
 
 impl User {
     /// Writes once, then lets things happen; or lets nothing happen.
-    pub(super) async fn commit(&mut self, step: Step) {
-        let changes: Vec<(String, Record)> = step
-            .changed
-            .iter()
-            .filter_map(|id| Some((id.clone(), self.peers.get(id)?.working.clone()?)))
-            .collect();
+    pub(super) async fn commit(&mut self, mut step: Step) {
+        let active = step.changed.iter().filter(|id| {
+            let record = self.peers.get(*id).and_then(|peer| peer.working.as_ref());
+            record.is_some_and(|record| record.is_active())
+        });
+        let own = step.user.as_ref().unwrap_or(&self.own);
+        if let Some(own) = own.with_active(active.map(String::as_str)) {
+            step.user = Some(own);
+        }
+        let peers = step.changed.iter();
+        let peers = peers.filter_map(|id| Some((id.clone(), self.peers.get(id)?.working.clone()?)));
+        let changes = Changes { peers: peers.collect(), user: step.user.take() };
         match write(&self.stores, &self.id, &step.pins, &changes).await {
             Ok(()) => self.committed(step, changes),
             Err(error) => self.rolled_back(step, &error),
         }
     }
 
-    fn committed(&mut self, step: Step, changes: Vec<(String, Record)>) {
-        let Step { changed: _, before: _, pins, outgoing, opened, mut settled, trusted } = step;
-        for (id, record) in changes {
+    fn committed(&mut self, step: Step, changes: Changes) {
+        let Changes { peers, user } = changes;
+        for (id, record) in peers {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.committed = Some(record);
                 peer.working = None;
             }
         }
-        for (id, _) in pins {
+        if let Some(own) = user {
+            self.own = own;
+        }
+        for (id, _) in step.pins {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.pinned = true;
             }
         }
-        if !outgoing.is_empty() {
-            let mut messages = Vec::with_capacity(outgoing.len());
-            for (message, done) in outgoing {
-                self.counters.encrypted();
-                self.in_flight.insert(&message, done);
-                messages.push(message);
-            }
-            self.link.request(Request::Send(messages));
-        }
-        let mut batch = Vec::with_capacity(opened.len());
-        for Opened { received, nonce, envelope } in opened {
-            self.counters.decrypted();
+        self.leave(step.outgoing);
+        let mut settled = step.settled;
+        for Opened { from, nonce, envelope } in step.opened {
             if !self.marked.is_empty() {
-                self.marked.remove(&(received.sender_id.clone(), nonce));
+                self.marked.remove(&(from, nonce));
             }
             settled.extend(envelope.delivery);
-            batch.push(received);
         }
         if !settled.is_empty() {
             self.link.request(Request::Committed(settled));
         }
-        if !batch.is_empty() {
-            self.events.messages(batch);
+        for request in step.requests {
+            self.link.request(request);
         }
-        for done in trusted {
+        if !step.received.is_empty() {
+            step.received.iter().for_each(|_| self.counters.decrypted());
+            self.events.messages(step.received);
+        }
+        self.receipted(step.receipts);
+        for done in step.trusted {
             let _nobody_waits = done.send(Ok(()));
         }
+        self.set_timers(step.touched);
+    }
+
+    /// What was sealed goes to the link.
+    fn leave(&mut self, outgoing: Vec<(Outgoing, Flight)>) {
+        if outgoing.is_empty() {
+            return;
+        }
+        let mut messages = Vec::with_capacity(outgoing.len());
+        for (message, flight) in outgoing {
+            // Receipts, and what is sealed again, are no messages to whoever counts.
+            if !matches!(flight, Flight::Again) {
+                self.counters.encrypted();
+            }
+            self.in_flight.insert(&message, flight);
+            messages.push(message);
+        }
+        self.link.request(Request::Send(messages));
+    }
+
+    fn receipted(&mut self, receipts: Vec<Receipted>) {
+        if receipts.is_empty() {
+            return;
+        }
+        let mut batch = Vec::with_capacity(receipts.len());
+        for Receipted { seq: _, receipt, waiting } in receipts {
+            if let Some((_, done)) = waiting {
+                done(Ok(Sent { id: receipt.id.clone(), status: SentStatus::Received }));
+            }
+            batch.push(receipt);
+        }
+        self.events.receipts(batch);
     }
 
     /// The store refused: sends fail, received messages wait to be opened again, and every record
@@ -121,25 +190,32 @@ impl User {
                 self.attention.insert(id); // their keys are asked for again
             }
         }
-        for (message, done) in step.outgoing {
-            if let Some(peer) = self.peers.get_mut(&message.to) {
-                peer.in_flight = peer.in_flight.saturating_sub(1);
-            }
-            done(Err(error.clone()));
+        for (message, flight) in step.outgoing {
+            self.not_sealed(&message, flight, error);
+        }
+        for id in &step.changed {
+            self.never_pushed(id, error);
         }
         for done in step.trusted {
             let _nobody_waits = done.send(Err(error.clone()));
         }
-        for Opened { received, nonce, envelope } in step.opened.into_iter().rev() {
-            let id = received.sender_id;
-            if let Some(peer) = self.peers.get_mut(&id) {
-                peer.hold_again(envelope, &mut self.held);
-                self.attention.insert(id.clone());
+        for Receipted { seq, receipt, waiting } in step.receipts {
+            let peer = self.peers.get_mut(&receipt.recipient_id);
+            if let (Some(peer), Some(waiting)) = (peer, waiting) {
+                peer.receipts.insert(seq, waiting); // the receipt is opened again
             }
-            self.marked.insert((id, nonce));
+        }
+        self.handled_again.extend(step.handled);
+        for Opened { from, nonce, envelope } in step.opened.into_iter().rev() {
+            if let Some(peer) = self.peers.get_mut(&from) {
+                peer.hold_again(envelope, &mut self.held);
+                self.attention.insert(from.clone());
+            }
+            self.marked.insert((from, nonce));
         }
         self.retry_at = Some(Instant::now() + RETRY);
         self.events.error(error.clone());
+        self.set_timers(step.touched);
     }
 
     /// A store could not be read: what needed it is tried again soon.
@@ -153,7 +229,7 @@ async fn write(
     stores: &Stores,
     user_id: &str,
     pins: &[(String, String)],
-    changes: &[(String, Record)],
+    changes: &Changes,
 ) -> Result<(), Error> {
     let failed = |error: crate::StoreError| Error::storage_failed(&error.0);
     for (peer_id, fingerprint) in pins {

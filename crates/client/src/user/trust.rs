@@ -1,27 +1,34 @@
 //! Peers' keys: verified as bundles, pinned at first contact, blocked when they change.
 
-use stvor_protocol::{PrekeyBundle, VerifiedBundle};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
+use stvor_protocol::{PeerKeys, PeerRecord, PrekeyBundle, V4Error, VerifiedV4};
 use stvor_wire::PublicKeyBundle;
 use tokio::time::Instant;
 
 use super::User;
+use super::incoming::received_legacy;
 use super::peer::{Announced, Peer};
 use super::step::Step;
 use crate::Error;
+use crate::config::LegacyPeers;
+use crate::events::Received;
 use crate::link::Request;
 
 /// Length of a fingerprint: 32 bytes in lower-case hex.
 const FINGERPRINT: usize = 64;
 
 impl User {
-    /// Makes sure that the peer's committed record is in memory.
-    pub(super) async fn load(&mut self, peer_id: &str) -> Result<(), Error> {
+    /// Makes sure that the peer's committed record is in memory. What it holds for the application
+    /// since an earlier stay is handed over.
+    pub(super) async fn load(&mut self, peer_id: &str, step: &mut Step) -> Result<(), Error> {
         if self.peers.get(peer_id).is_some_and(|peer| peer.loaded) {
             return Ok(());
         }
         let failed = |error: crate::StoreError| Error::storage_failed(&error.0);
         let record = self.stores.sessions.load(&self.id, peer_id).await.map_err(failed)?;
-        let fingerprint = record.as_ref().map(|record| record.their_identity().fingerprint());
+        let identity = record.as_ref().and_then(PeerRecord::their_identity);
+        let fingerprint = identity.map(|identity| identity.fingerprint());
         let pinned = match &fingerprint {
             Some(fingerprint) => {
                 let checked = self.stores.tofu.verify_fingerprint(&self.id, peer_id, fingerprint);
@@ -31,8 +38,12 @@ impl User {
         };
         let peer = self.peers.entry(peer_id.to_owned()).or_default();
         peer.loaded = true;
-        if record.is_some() {
-            peer.committed = record;
+        step.touch(peer_id);
+        if let Some(record) = record {
+            let record = record.resumed(self.clock.now_ms());
+            self.give_again(peer_id, &record);
+            let peer = self.peers.entry(peer_id.to_owned()).or_default();
+            peer.committed = Some(record);
             peer.pinned = pinned == Some(true);
             // Another identity was accepted before it was shown: the record waits to be replaced.
             peer.blocked = fingerprint.filter(|_| pinned == Some(false));
@@ -42,19 +53,36 @@ impl User {
         Ok(())
     }
 
+    /// Hands over what was received before and not handled.
+    fn give_again(&self, peer_id: &str, record: &PeerRecord) {
+        let wire4 = record.inbox().map(|item| Received {
+            id: stvor_protocol::message_id(peer_id, &self.id, item.seq),
+            sender_id: peer_id.to_owned(),
+            content: item.content.clone(),
+            ticket: item.seq,
+            timestamp_ms: item.timestamp_ms,
+        });
+        let legacy = record.legacy_inbox().map(|item| received_legacy(peer_id, item));
+        let batch: Vec<Received> = legacy.chain(wire4).collect();
+        if !batch.is_empty() {
+            self.events.messages(batch);
+        }
+    }
+
     /// The relay shows a peer's keys.
     pub(super) async fn bundle(&mut self, peer_id: String, raw: PublicKeyBundle, step: &mut Step) {
-        if self.load(&peer_id).await.is_err() {
+        if self.load(&peer_id, step).await.is_err() {
             self.attention.insert(peer_id);
             return self.retry_soon();
         }
         let shown = self.peers.get(&peer_id).and_then(|peer| peer.announced.as_ref());
         if shown.is_none_or(|shown| shown.raw != raw) {
-            let verified = match self.verify(&raw) {
-                Some(verified) => verified,
-                None => {
+            let verified = match self.verify(&peer_id, &raw) {
+                Ok(verified) => verified,
+                Err(error) => {
                     self.counters.auth_failure();
-                    return self.events.error(Error::invalid_bundle(&peer_id));
+                    self.events.error(error);
+                    return self.tidy(&peer_id);
                 }
             };
             if let Err(error) = self.announced(&peer_id, Announced { raw, verified }, step).await {
@@ -70,27 +98,62 @@ impl User {
 
     /// A peer shows the same keys again: perhaps it was away while the relay dropped messages.
     fn came_back(&mut self, peer_id: &str, step: &mut Step) {
+        self.probe_soon(peer_id, step);
         let Some(peer) = self.peers.get_mut(peer_id).filter(|p| p.lost_too_much(true)) else {
             return;
         };
-        if let Some(anew) = peer.record().map(|record| record.begin_anew(&mut self.random)) {
+        let Some(record) = peer.record() else { return };
+        if let Some(legacy) = record.legacy() {
+            let anew = legacy.begin_anew(&mut self.random);
+            let record = record.with_legacy(anew);
             peer.heard();
-            peer.working = Some(anew);
+            peer.working = Some(record);
             step.change(peer_id);
         }
     }
 
-    fn verify(&self, raw: &PublicKeyBundle) -> Option<VerifiedBundle> {
+    fn verify(&self, peer_id: &str, raw: &PublicKeyBundle) -> Result<PeerKeys, Error> {
         let parsed = PrekeyBundle::parse_base64url(
             &raw.identity_key,
             &raw.signed_pre_key,
             &raw.signed_pre_key_signature,
         );
-        let verified = parsed.and_then(PrekeyBundle::verify).ok()?;
+        let verified = parsed.and_then(PrekeyBundle::verify);
+        let bundle = verified.map_err(|_| Error::invalid_bundle(peer_id))?;
         // With a key of ours the agreement has no lower and upper side.
-        let is_ours = verified.identity_key() == self.keys.identity_key()
-            || verified.signed_prekey() == self.keys.signed_prekey().public();
-        (!is_ours).then_some(verified)
+        let ours = self.own.prekeys().local_keys();
+        if bundle.identity_key() == ours.identity_key()
+            || bundle.signed_prekey() == ours.signed_prekey().public()
+        {
+            return Err(Error::invalid_bundle(peer_id));
+        }
+        let record = self.peers.get(peer_id).and_then(Peer::record);
+        let v4 = match &raw.v4 {
+            Some(blob) => {
+                let now_ms = self.clock.now_ms();
+                let blob = BASE64.decode(blob).map_err(|_| Error::invalid_bundle(peer_id))?;
+                let v4 = VerifiedV4::verify(&blob, &bundle, peer_id, now_ms);
+                Some(v4.map_err(|error| match error {
+                    V4Error::Expired => Error::outdated_bundle(peer_id),
+                    _ => Error::invalid_bundle(peer_id),
+                })?)
+            }
+            // Somebody has taken out what tells of wire 4, or the peer has gone back to less.
+            None if record.is_some_and(|record| {
+                record.speaks_wire4() && record.their_identity() == Some(bundle.identity_key())
+            }) =>
+            {
+                return Err(Error::downgraded(peer_id));
+            }
+            None => None,
+        };
+        if let (Some(v4), Some(record)) = (&v4, record)
+            && record.their_identity() == Some(bundle.identity_key())
+            && v4.valid_until_ms() < record.newest_bundle_ms()
+        {
+            return Err(Error::outdated_bundle(peer_id));
+        }
+        Ok(PeerKeys { bundle, v4 })
     }
 
     /// Checks new keys against the pin; takes them, or blocks the peer.
@@ -100,17 +163,18 @@ impl User {
         announced: Announced,
         step: &mut Step,
     ) -> Result<(), Error> {
-        let fingerprint = announced.verified.fingerprint();
+        let fingerprint = announced.verified.bundle.fingerprint();
         let checked = self.stores.tofu.verify_fingerprint(&self.id, peer_id, &fingerprint).await;
         let pinned = checked.map_err(|error| Error::storage_failed(&error.0))?;
         let Some(peer) = self.peers.get_mut(peer_id) else { return Ok(()) };
         // A record is a pin too: its keys were agreed with that identity.
-        let is_agreed =
-            peer.record().is_none_or(|r| r.their_identity() == announced.verified.identity_key());
+        let agreed = peer.record().and_then(PeerRecord::their_identity);
+        let is_agreed = agreed.is_none_or(|key| key == announced.verified.bundle.identity_key());
         step.note(peer_id, peer);
         if pinned == Some(false) || (pinned.is_none() && !is_agreed) {
             let error = Error::identity_changed(peer_id, &fingerprint);
             peer.announced = Some(announced);
+            peer.send_bytes = 0;
             for send in std::mem::take(&mut peer.sends) {
                 (send.done)(Err(error.clone()));
             }
@@ -127,19 +191,14 @@ impl User {
 
     /// Takes keys that match the pin; a record follows them.
     fn accept(&mut self, peer_id: &str, announced: Announced, step: &mut Step) {
+        let now_ms = self.clock.now_ms();
         let Some(peer) = self.peers.get_mut(peer_id) else { return };
         peer.blocked = None;
         if let Some(record) = peer.record() {
-            let theirs = announced.verified.clone();
-            let next = if record.their_identity() != theirs.identity_key() {
-                record.succeeded_by(&self.keys, theirs, &mut self.random).ok()
-            } else if *record.bundle() != theirs {
-                record.with_bundle(&self.keys, theirs, &mut self.random).ok()
-            } else {
-                None
-            };
-            if next.is_some() {
-                peer.working = next;
+            let keys = self.own.prekeys().local_keys();
+            let next = record.following(keys, &announced.verified, now_ms, &mut self.random);
+            if let Some(next) = next {
+                peer.working = Some(next);
                 step.change(peer_id);
             }
         }
@@ -149,22 +208,43 @@ impl User {
     /// The peer's keys are known: whatever waited for them goes on.
     async fn release(&mut self, peer_id: &str, step: &mut Step) {
         let Some(peer) = self.peers.get_mut(peer_id) else { return };
+        step.touch(peer_id);
         for (_, done) in peer.waiters.drain(..) {
             let _nobody_waits = done.send(true);
         }
         if peer.blocked.is_none() {
-            if self.link.is_connected() {
-                self.seal_waiting(peer_id, step);
+            if self.legacy_peers == LegacyPeers::Refuse && !peer.speaks_wire4() {
+                peer.send_bytes = 0;
+                for send in std::mem::take(&mut peer.sends) {
+                    (send.done)(Err(Error::legacy_refused(peer_id)));
+                }
             }
+            self.begin_sought(peer_id, step);
+            self.resume_sends(peer_id, step);
             self.open_held(peer_id, step).await;
         }
         self.tidy(peer_id);
     }
 
+    /// Seals what waits, or asks for what is needed to begin a session.
+    pub(super) fn resume_sends(&mut self, peer_id: &str, step: &mut Step) {
+        let Some(peer) = self.peers.get(peer_id) else { return };
+        let awaits = peer.record().is_some_and(PeerRecord::wants_sealing);
+        match peer.can_seal() {
+            true if self.link.is_connected() => self.seal_waiting(peer_id, step),
+            false if peer.speaks_wire4() && (!peer.sends.is_empty() || awaits) => {
+                self.seek_first(peer_id);
+            }
+            _ => {}
+        }
+    }
+
     /// The relay knows no such peer, or could not say whether their keys are still the same.
     pub(super) async fn unknown(&mut self, peer_id: &str, step: &mut Step) {
         self.refuse_impatient(peer_id);
+        self.begin_sought(peer_id, step); // with the keys known from before, if there are any
         self.open_held(peer_id, step).await;
+        step.touch(peer_id);
         self.tidy(peer_id);
     }
 
@@ -180,7 +260,7 @@ impl User {
             let problem = "must be 64 lower-case hexadecimal characters";
             return Err(Error::invalid_argument("fingerprint", problem));
         }
-        self.load(&peer_id).await?;
+        self.load(&peer_id, step).await?;
         self.pin(&peer_id, &fingerprint, step).await;
         self.tidy(&peer_id);
         Ok(())
@@ -193,48 +273,39 @@ impl User {
         peer.pinned = true;
         let Some(announced) = peer.announced.take() else {
             // What was agreed with another identity is not used until the accepted one is shown.
-            let agreed = peer.record().map(|record| record.their_identity().fingerprint());
+            let agreed = peer.record().and_then(PeerRecord::their_identity);
+            let agreed = agreed.map(|identity| identity.fingerprint());
             peer.blocked = agreed.filter(|agreed| agreed != fingerprint);
             return;
         };
-        if announced.verified.fingerprint() == fingerprint {
+        if announced.verified.bundle.fingerprint() == fingerprint {
             self.accept(peer_id, announced, step);
             self.release(peer_id, step).await;
         } else {
-            peer.blocked = Some(announced.verified.fingerprint());
+            peer.blocked = Some(announced.verified.bundle.fingerprint());
             peer.announced = Some(announced);
         }
     }
 
-    /// Ends waits whose time is over.
-    pub(super) fn expire_waits(&mut self, now: Instant, step: &mut Step) {
-        let due: Vec<String> = self
-            .attention
-            .iter()
-            .filter(|id| {
-                self.peers.get(*id).and_then(Peer::next_deadline).is_some_and(|at| at <= now)
-            })
-            .cloned()
-            .collect();
-        for id in due {
-            self.expire_peer(&id, now, step);
-            self.tidy(&id);
-        }
-    }
-
-    fn expire_peer(&mut self, id: &str, now: Instant, step: &mut Step) {
+    /// Ends the waits for a peer whose time is over.
+    pub(super) fn expire_peer(&mut self, id: &str, now: Instant, step: &mut Step) {
         let Some(peer) = self.peers.get_mut(id) else { return };
+        step.touch(id);
         let (over, waiting): (Vec<_>, Vec<_>) =
             std::mem::take(&mut peer.sends).into_iter().partition(|send| send.deadline <= now);
         peer.sends = waiting.into();
+        peer.send_bytes = peer.sends.iter().map(|send| send.content.len()).sum();
         let waiters = std::mem::take(&mut peer.waiters).into_iter();
         let (late, waiting): (Vec<_>, Vec<_>) = waiters.partition(|(at, _)| *at <= now);
         peer.waiters = waiting;
+        let unanswered: Vec<_> =
+            peer.receipts.extract_if(|_, (deadline, _)| *deadline <= now).collect();
+        let unsent: Vec<_> = peer.unsent.extract_if(|_, unsent| unsent.deadline <= now).collect();
         let mut dropped = Vec::new();
         while let Some(envelope) = peer.take_overdue(now, &mut self.held) {
             dropped.push(envelope);
         }
-        let (is_usable, connected) = (peer.is_usable(), self.link.is_connected());
+        let (is_usable, connected) = (peer.can_seal(), self.link.is_connected());
         for send in over {
             let error = match (is_usable, connected) {
                 (true, true) => Error::delivery_failed(id),
@@ -242,6 +313,19 @@ impl User {
                 (false, _) => Error::recipient_timeout(id, send.timeout.as_millis()),
             };
             (send.done)(Err(error));
+        }
+        for (seq, unsent) in unsent {
+            self.withdraw(id, seq, step);
+            if let Some(done) = unsent.done {
+                done(Err(if connected {
+                    Error::delivery_failed(id)
+                } else {
+                    Error::relay_unavailable()
+                }));
+            }
+        }
+        for (_, (_, done)) in unanswered {
+            done(Err(Error::receipt_timeout(id)));
         }
         for (_, done) in late {
             let _nobody_waits = done.send(false);
@@ -255,15 +339,19 @@ impl User {
     pub(super) async fn retry_held(&mut self, step: &mut Step) {
         let waiting: Vec<String> = self.attention.iter().cloned().collect();
         for id in waiting {
-            if self.load(&id).await.is_err() {
+            step.touch(&id);
+            if self.load(&id, step).await.is_err() {
                 self.retry_soon();
             } else {
                 let (user, peer) = (self.id.clone(), id.clone());
                 self.link.request(Request::Watch { user, peer });
+                self.resume_sends(&id, step);
                 self.open_held(&id, step).await;
                 self.tidy(&id);
             }
         }
+        let handled = std::mem::take(&mut self.handled_again);
+        self.handled(handled, step).await;
     }
 
     /// Forgets a peer for whom nothing waits and with whom nothing was agreed.

@@ -116,7 +116,7 @@ async fn users_talk_over_http_and_the_whole_batch_is_processed() {
     }
     let first = bob.messages.recv().await.unwrap();
     assert_eq!(
-        (first.content.bytes.as_slice(), first.timestamp_ms),
+        (first.content.as_bytes(), first.timestamp_ms),
         (b"0".as_slice(), 1_767_323_045_678)
     );
     for n in 1..20 {

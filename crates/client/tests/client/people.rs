@@ -4,7 +4,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stvor_client::{App, Client, Config, Error, Events, Received, SendOptions, Sent, Stores};
+use stvor_client::{
+    App, Client, Config, Content, Error, Events, Received, SendOptions, Sent, Stores,
+};
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) fn config(url: &str) -> Config {
@@ -74,14 +76,17 @@ impl Person {
         options: SendOptions,
     ) -> impl Future<Output = Result<Sent, Error>> + use<> {
         let (done, outcome) = oneshot::channel();
-        self.client.send(to.into(), text.into(), options, move |sent| drop(done.send(sent)));
+        self.client.send(to.into(), Content::text(text.to_owned()), options, move |sent| {
+            drop(done.send(sent))
+        });
         async { outcome.await.unwrap() }
     }
 
-    /// The next message: sender and text.
+    /// The next message, handled: sender and text.
     pub(crate) async fn next(&mut self) -> (String, String) {
         let message = soon(self.messages.recv()).await;
-        (message.sender_id, String::from_utf8(message.content.bytes.to_vec()).unwrap())
+        self.client.handled(vec![(message.sender_id.clone(), message.ticket)]);
+        (message.sender_id, String::from_utf8(message.content.as_bytes().to_vec()).unwrap())
     }
 
     pub(crate) async fn error(&mut self) -> Error {

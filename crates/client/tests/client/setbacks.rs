@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::json;
-use stvor_client::{Code, ReplayCache, SendOptions, SentStatus, SessionStore, StoreError, Stores};
-use stvor_protocol::Record;
+use stvor_client::{
+    Changes, Code, ReplayCache, SendOptions, SentStatus, SessionStore, StoreError, Stores,
+};
+use stvor_protocol::{PeerRecord, UserRecord};
 
 use crate::people::{Person, open};
 use crate::relays::{FakeRelay, Kind, OurRelay};
@@ -21,11 +23,15 @@ struct Flaky {
 
 #[async_trait]
 impl SessionStore for Flaky {
-    async fn load(&self, user_id: &str, peer_id: &str) -> Result<Option<Record>, StoreError> {
+    async fn load(&self, user_id: &str, peer_id: &str) -> Result<Option<PeerRecord>, StoreError> {
         self.inner.sessions.load(user_id, peer_id).await
     }
 
-    async fn save(&self, user_id: &str, changes: &[(String, Record)]) -> Result<(), StoreError> {
+    async fn load_user(&self, user_id: &str) -> Result<Option<UserRecord>, StoreError> {
+        self.inner.sessions.load_user(user_id).await
+    }
+
+    async fn save(&self, user_id: &str, changes: &Changes) -> Result<(), StoreError> {
         let left =
             self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
         if left.is_ok() {

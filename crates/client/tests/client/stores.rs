@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::people::{Person, open};
 use crate::relays::{FakeRelay, Kind};
 use async_trait::async_trait;
-use stvor_client::{Code, ReplayCache, SessionStore, StoreError, Stores};
-use stvor_protocol::Record;
+use stvor_client::{Changes, Code, ReplayCache, SessionStore, StoreError, Stores};
+use stvor_protocol::{PeerRecord, UserRecord};
 
 /// Fails so many times, then works.
 struct Failing {
@@ -32,11 +32,15 @@ fn fails(left: &AtomicUsize) -> Result<(), StoreError> {
 
 #[async_trait]
 impl SessionStore for Failing {
-    async fn load(&self, user_id: &str, peer_id: &str) -> Result<Option<Record>, StoreError> {
+    async fn load(&self, user_id: &str, peer_id: &str) -> Result<Option<PeerRecord>, StoreError> {
         self.inner.sessions.load(user_id, peer_id).await
     }
 
-    async fn save(&self, user_id: &str, changes: &[(String, Record)]) -> Result<(), StoreError> {
+    async fn load_user(&self, user_id: &str) -> Result<Option<UserRecord>, StoreError> {
+        self.inner.sessions.load_user(user_id).await
+    }
+
+    async fn save(&self, user_id: &str, changes: &Changes) -> Result<(), StoreError> {
         fails(&self.saves)?;
         self.inner.sessions.save(user_id, changes).await
     }

@@ -296,6 +296,14 @@ impl Delivery {
         Ok(Accepted { delivery, delivered, handled, refused })
     }
 
+    /// The peer waits for a sign of us: a receipt is due, with something new in it or not.
+    #[must_use = "the state itself is unchanged"]
+    pub fn owing_receipt(&self, now_ms: u64) -> Self {
+        let mut next = self.clone();
+        next.owed.within(now_ms, timer::RECEIPT_DELAY_MS);
+        next
+    }
+
     /// The application has handled everything up to number `seq`, in the order of delivery.
     #[must_use = "the state itself is unchanged"]
     pub fn handled(&self, seq: u64, now_ms: u64) -> Self {

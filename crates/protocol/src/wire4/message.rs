@@ -59,6 +59,11 @@ impl<'a> Message4<'a> {
         self.trailer.rank.begun_ms
     }
 
+    /// Whether it brings a handshake: its sender has not heard from us on its session.
+    pub fn has_handshake(&self) -> bool {
+        self.trailer.handshake.is_some()
+    }
+
     /// Whose it says it is, if it brings a handshake. Costs a square root.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ use super::aside;
 use super::backoff::Backoff;
 use super::directory::Directory;
 use super::socket::{self, Dialect, Established, Known, Reader, Writer};
-use super::{Attachment, Incoming, Request, State};
+use super::{Attachment, Incoming, LinkState, Request};
 use crate::Error;
 use crate::config::Checked;
 use crate::events::SentStatus;
@@ -45,7 +45,7 @@ pub(super) async fn spawn(
     url: Url,
     config: Arc<Checked>,
     requests: mpsc::UnboundedReceiver<Request>,
-    state: Arc<State>,
+    state: Arc<LinkState>,
     counters: Arc<Counters>,
 ) -> Result<JoinHandle<()>, Error> {
     let connector = socket::connector(&url, &config)?;
@@ -81,7 +81,7 @@ struct WebSocketLink {
     url: Url,
     config: Arc<Checked>,
     connector: Connector,
-    state: Arc<State>,
+    state: Arc<LinkState>,
     counters: Arc<Counters>,
     users: HashMap<Arc<str>, User>,
     directory: Directory,

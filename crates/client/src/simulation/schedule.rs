@@ -1,0 +1,256 @@
+//! One schedule: what happens, drawn from a seed, and the pump that lets it happen.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
+use tokio::time::{Duration, Instant, sleep_until};
+
+use super::check::{self, Violation};
+use super::party::{Outcome as Sent, Party};
+use super::relay::{Manners, Relay};
+use super::store::{Fault, Files};
+use crate::clock::Clock;
+use crate::link::Request;
+
+/// Virtual time within which everything must have come to rest once the relay is honest: the
+/// longest pause of a probe, several times over.
+const REST: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// What a schedule did.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Outcome {
+    /// Messages sent, and of them those that the relay took.
+    pub sent: usize,
+    /// See `sent`.
+    pub accepted: usize,
+    /// Deaths of processes.
+    pub crashes: usize,
+    /// Records lost or brought back from an old copy.
+    pub resets: usize,
+}
+
+impl std::ops::AddAssign for Outcome {
+    fn add_assign(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.accepted += other.accepted;
+        self.crashes += other.crashes;
+        self.resets += other.resets;
+    }
+}
+
+/// A send, in the order in which it was asked for.
+pub(super) struct Attempt {
+    pub(super) from: usize,
+    pub(super) to: usize,
+    pub(super) text: String,
+    pub(super) outcome: Arc<Sent>,
+}
+
+/// A party's records went back in time or were lost: before how many attempts.
+pub(super) struct Reset {
+    pub(super) party: usize,
+    pub(super) at: usize,
+}
+
+pub(super) struct World {
+    pub(super) parties: Vec<Party>,
+    relay: Relay,
+    random: ChaCha20Rng,
+    clock: Clock,
+    backups: Vec<Option<Files>>,
+    pub(super) attempts: Vec<Attempt>,
+    pub(super) resets: Vec<Reset>,
+    crashes: usize,
+}
+
+/// Runs the schedule of `seed` to its end.
+///
+/// # Errors
+///
+/// The [`Violation`] found.
+#[expect(clippy::missing_panics_doc, reason = "only where no runtime can be made")]
+#[expect(clippy::unwrap_used, reason = "a simulation without a runtime has nothing to report")]
+pub fn run(seed: u64) -> Result<Outcome, Violation> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(World::new(seed).run())
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut random = ChaCha20Rng::seed_from_u64(seed);
+        let count = 2 + usize::from(random.next_u32().is_multiple_of(4));
+        let names = ["alice", "bob", "carol"];
+        let parties: Vec<Party> =
+            names[..count].iter().map(|name| Party::new(name, &mut random)).collect();
+        let manners = Manners::drawn(&mut random);
+        let relay = Relay::new(manners, ChaCha20Rng::seed_from_u64(random.next_u64()));
+        let clock = Clock::Virtual { start: Instant::now(), start_ms: 1_790_000_000_000 };
+        let backups = parties.iter().map(|_| None).collect();
+        let (attempts, resets) = (Vec::new(), Vec::new());
+        Self { parties, relay, random, clock, backups, attempts, resets, crashes: 0 }
+    }
+
+    async fn run(mut self) -> Result<Outcome, Violation> {
+        for at in 0..self.parties.len() {
+            self.start(at).await?;
+        }
+        let resets = self.random.next_u32().is_multiple_of(4);
+        for _ in 0..10 + self.random.next_u32() % 30 {
+            self.act(resets).await?;
+            let pause = [0, 0, 1, 30, 400, 4000][self.random.next_u32() as usize % 6];
+            self.pump(Instant::now() + Duration::from_millis(pause)).await;
+        }
+        self.come_to_rest().await?;
+        check::check(&self)?;
+        let accepted =
+            self.attempts.iter().filter(|a| a.outcome.accepted.load(Ordering::Relaxed)).count();
+        let (sent, crashes, resets) = (self.attempts.len(), self.crashes, self.resets.len());
+        for party in &mut self.parties {
+            party.kill().await;
+        }
+        Ok(Outcome { sent, accepted, crashes, resets })
+    }
+
+    fn draw(&mut self, below: usize) -> usize {
+        self.random.next_u32() as usize % below
+    }
+
+    async fn start(&mut self, at: usize) -> Result<(), Violation> {
+        if self.parties[at].process.is_some() {
+            return Ok(());
+        }
+        let peers: Vec<String> = self.parties.iter().map(|party| party.id.clone()).collect();
+        let started = self.parties[at].start(self.clock, &peers).await;
+        started.map_err(|error| Violation(format!("{} cannot start: {error}", peers[at])))
+    }
+
+    /// Something happens to somebody.
+    async fn act(&mut self, resets: bool) -> Result<(), Violation> {
+        let at = self.draw(self.parties.len());
+        match self.draw(20) {
+            0..=10 => self.send(at),
+            11 => {
+                self.send(at);
+                let fault = [Fault::CrashBefore, Fault::CrashAfter, Fault::Error][self.draw(3)];
+                self.parties[at].disk.fail_next(fault);
+            }
+            12 => self.die(at).await,
+            13 => self.offline(at),
+            14 => self.relay.forget(),
+            15 if resets => self.backups[at] = Some(self.parties[at].disk.backup()),
+            16 if resets => self.go_back(at).await,
+            17 if resets && self.draw(3) == 0 => {
+                self.backups[at] = Some(Files::new());
+                self.go_back(at).await;
+            }
+            _ => {
+                self.start(at).await?;
+                let id = self.parties[at].id.clone();
+                self.relay.reconnected(&id);
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, from: usize) {
+        let others = self.parties.len() - 1;
+        let to = (from + 1 + self.draw(others)) % self.parties.len();
+        for _ in 0..=self.draw(4) {
+            let text = format!("{}", self.attempts.len());
+            let receipt = self.draw(8) == 0;
+            let outcome = self.parties[from].send(&self.parties[to].id, &text, receipt);
+            self.attempts.push(Attempt { from, to, text, outcome });
+        }
+    }
+
+    async fn die(&mut self, at: usize) {
+        self.crashes += usize::from(self.parties[at].process.is_some());
+        self.parties[at].kill().await;
+        let id = self.parties[at].id.clone();
+        self.relay.absent(&id);
+    }
+
+    /// The connection breaks; the process lives and reconnects when it is looked at again.
+    fn offline(&mut self, at: usize) {
+        if let Some(process) = &self.parties[at].process {
+            process.state.connected.store(false, Ordering::Relaxed);
+            let id = self.parties[at].id.clone();
+            self.relay.disconnected(&id);
+        }
+    }
+
+    /// The party's records are replaced by older ones, or by none.
+    async fn go_back(&mut self, at: usize) {
+        let Some(files) = self.backups[at].clone() else { return };
+        self.die(at).await;
+        self.parties[at].disk.restore(files);
+        self.resets.push(Reset { party: at, at: self.attempts.len() });
+    }
+
+    /// The relay turns honest, everybody comes, and nothing is asked for any more.
+    async fn come_to_rest(&mut self) -> Result<(), Violation> {
+        self.relay.manners = Manners::honest(self.relay.manners.keeps);
+        let end = Instant::now() + REST;
+        loop {
+            for at in 0..self.parties.len() {
+                self.start(at).await?;
+                let id = self.parties[at].id.clone();
+                self.relay.reconnected(&id);
+            }
+            self.pump(Instant::now() + Duration::from_secs(5)).await;
+            if check::is_at_rest(self) {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                return Err(Violation(format!("no rest: {}", check::unrest(self))));
+            }
+        }
+    }
+
+    /// Lets everything happen until `end`.
+    async fn pump(&mut self, end: Instant) {
+        loop {
+            for at in 0..self.parties.len() {
+                self.parties[at].handle();
+                if self.parties[at].disk.take_crash() {
+                    self.die(at).await;
+                }
+            }
+            self.relay.land();
+            let handled =
+                self.parties.iter().filter_map(|party| party.process.as_ref()?.handles_at);
+            let next = handled.chain(self.relay.next_landing()).min().unwrap_or(end).min(end);
+            tokio::select! {
+                biased;
+                (at, request) = next_request(&mut self.parties) => self.requested(at, request),
+                () = sleep_until(next) => if next >= end { return },
+            }
+        }
+    }
+
+    fn requested(&mut self, at: usize, request: Request) {
+        if let Some(process) = &self.parties[at].process {
+            self.relay.request(&process.state.clone(), request);
+        }
+    }
+}
+
+/// The next request of any process.
+async fn next_request(parties: &mut [Party]) -> (usize, Request) {
+    poll_fn(|context| {
+        for (at, party) in parties.iter_mut().enumerate() {
+            if let Some(process) = &mut party.process
+                && let Poll::Ready(Some(request)) = process.requests.poll_recv(context)
+            {
+                return Poll::Ready((at, request));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}

@@ -1,0 +1,237 @@
+//! Delivery to a peer in wire 4: sealing what waits, saying what is due.
+//!
+//! What is to be sealed when is worked out by the protocol ([`PeerRecord`]); this asks it, and
+//! hands the sealed message to the step.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use stvor_protocol::{Parties, PeerRecord, SealedMessage};
+use tokio::time::Instant;
+
+use super::User;
+use super::in_flight::Flight;
+use super::peer::{Peer, Unsent};
+use super::step::Step;
+use crate::Error;
+use crate::link::Outgoing;
+
+/// How long a receipt, or a message sealed again, may lie with the link. When it is over the
+/// protocol's own timers send another.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Between two looks at a peer of whom something is overdue that cannot be sealed.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// A receipt that would go by itself within this time goes before the user leaves.
+const LAST_CALL_MS: u64 = 500;
+
+impl User {
+    fn may_seal(&self, to: &str) -> bool {
+        let peer = self.peers.get(to);
+        self.link.is_connected() && peer.is_some_and(|peer| peer.can_seal() && peer.speaks_wire4())
+    }
+
+    /// Seals what the outbox has, new or again, as far as there is room on the way to the relay.
+    pub(super) fn pump(&mut self, to: &str, step: &mut Step) {
+        while self.may_seal(to) {
+            let now_ms = self.clock.now_ms();
+            let parties = Parties { sender: &self.id, recipient: to };
+            let record = self.peers.get(to).filter(|peer| peer.has_room()).and_then(Peer::record);
+            let sealed = record.and_then(|record| record.seal(parties, now_ms, &mut self.random));
+            let Some(sealed) = sealed else { return };
+            let unsent = sealed.seq.and_then(|seq| {
+                let unsent = self.peers.get_mut(to)?.unsent.remove(&seq)?;
+                Some((seq, unsent))
+            });
+            let (deadline, flight) = match unsent {
+                Some((seq, Unsent { deadline, done })) => {
+                    let id = stvor_protocol::message_id(&self.id, to, seq);
+                    (deadline, Flight::Content { seq, id, done })
+                }
+                None => (Instant::now() + PATIENCE, Flight::Again),
+            };
+            self.add_sealed(to, sealed, deadline, flight, step);
+        }
+    }
+
+    /// Seals what is due by `until_ms` without a content: receipts and questions.
+    fn say(&mut self, to: &str, until_ms: u64, step: &mut Step) {
+        while self.may_seal(to) {
+            let now_ms = self.clock.now_ms();
+            let parties = Parties { sender: &self.id, recipient: to };
+            let record = self.peers.get(to).and_then(Peer::record);
+            let sealed = record.and_then(|record| {
+                record.seal_control(parties, until_ms, now_ms, &mut self.random)
+            });
+            let Some(sealed) = sealed else { return };
+            self.add_sealed(to, sealed, Instant::now() + PATIENCE, Flight::Again, step);
+        }
+    }
+
+    fn add_sealed(
+        &mut self,
+        to: &str,
+        sealed: SealedMessage,
+        deadline: Instant,
+        flight: Flight,
+        step: &mut Step,
+    ) {
+        let Some(peer) = self.peers.get_mut(to) else { return };
+        if !peer.pinned
+            && let Some(identity) = sealed.record.their_identity()
+        {
+            step.pins.push((to.to_owned(), identity.fingerprint()));
+        }
+        peer.working = Some(sealed.record);
+        let message = Outgoing {
+            id: self.in_flight.next_id(),
+            from: self.id.clone(),
+            to: to.to_owned(),
+            header: sealed.header,
+            ciphertext: BASE64_URL_SAFE_NO_PAD.encode(sealed.ciphertext),
+            timestamp_ms: sealed.timestamp_ms,
+            deadline,
+        };
+        self.add(message, flight, step);
+    }
+
+    /// Does whatever is due with a peer.
+    pub(super) fn deliver(&mut self, peer_id: &str, step: &mut Step) {
+        step.touch(peer_id);
+        if !self.may_seal(peer_id) {
+            return;
+        }
+        self.confirm(peer_id);
+        self.pump(peer_id, step);
+        self.say(peer_id, self.clock.now_ms(), step);
+    }
+
+    /// A session of ours of which the peer may not know is mentioned until it answers.
+    fn confirm(&mut self, peer_id: &str) {
+        let (now, now_ms) = (Instant::now(), self.clock.now_ms());
+        let Some(peer) = self.peers.get_mut(peer_id) else { return };
+        let unanswered = peer.record().is_some_and(PeerRecord::is_unanswered);
+        peer.confirming = match peer.confirming {
+            _ if !unanswered => None,
+            Some(confirming) if confirming.at <= now => Some(confirming.again(now)),
+            Some(confirming) => return peer.confirming = Some(confirming),
+            None => return peer.confirming = Some(super::peer::Confirming::first(now)),
+        };
+        // Content in the outbox does the same by itself.
+        let idle = peer.record().is_some_and(|record| record.outbox_size().0 == 0);
+        if peer.confirming.is_some() && idle {
+            peer.update(|record| record.ask_for_all(now_ms));
+        }
+    }
+
+    /// The relay keeps a message for a peer who is away.
+    pub(super) fn queued(&mut self, to: &str, step: &mut Step) {
+        let now_ms = self.clock.now_ms();
+        if let Some(peer) = self.peers.get_mut(to) {
+            peer.update(|record| record.queued(now_ms));
+            step.touch(to);
+        }
+    }
+
+    /// The peer or the relay was away: what is not received may have been dropped.
+    pub(super) fn probe_soon(&mut self, peer_id: &str, step: &mut Step) {
+        let now_ms = self.clock.now_ms();
+        if let Some(peer) = self.peers.get_mut(peer_id) {
+            peer.update(|record| record.reconnected(now_ms));
+        }
+        self.deliver(peer_id, step);
+    }
+
+    pub(super) fn probe_all(&mut self, step: &mut Step) {
+        for id in self.sorted_peers() {
+            self.probe_soon(&id, step);
+        }
+    }
+
+    /// The order of a map must decide nothing.
+    fn sorted_peers(&self) -> Vec<String> {
+        let waiting = |peer: &&Peer| peer.record().is_some_and(PeerRecord::is_active);
+        let peers = self.peers.iter().filter(|(_, peer)| waiting(peer));
+        let mut ids: Vec<String> = peers.map(|(id, _)| id.clone()).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// What the handlers have completed is told before the user leaves.
+    pub(super) fn last_receipts(&mut self, step: &mut Step) {
+        let until_ms = self.clock.now_ms() + LAST_CALL_MS;
+        for id in self.sorted_peers() {
+            self.say(&id, until_ms, step);
+        }
+    }
+
+    /// A message whose sender was told that it failed is not delivered by our doing.
+    pub(super) fn withdraw(&mut self, to: &str, seq: u64, step: &mut Step) {
+        let Some(peer) = self.peers.get_mut(to) else { return };
+        if let Some(record) = peer.record().map(|record| record.withdraw(seq)) {
+            peer.working = Some(record);
+            step.change(to);
+        }
+    }
+
+    /// The handlers of these messages have completed.
+    pub(super) async fn handled(&mut self, messages: Vec<(String, u64)>, step: &mut Step) {
+        for (from, ticket) in messages {
+            if self.load(&from, step).await.is_err() {
+                self.handled_again.push((from, ticket));
+                self.retry_soon();
+                continue;
+            }
+            let now_ms = self.clock.now_ms();
+            let Some(peer) = self.peers.get_mut(&from) else { continue };
+            let Some(record) = peer.record().map(|record| record.handled(ticket, now_ms)) else {
+                continue;
+            };
+            peer.working = Some(record);
+            step.change(&from);
+            step.said_handled(&from, ticket);
+        }
+    }
+
+    /// Sets the alarms of these peers anew.
+    pub(super) fn set_timers(&mut self, touched: impl IntoIterator<Item = String>) {
+        let (connected, now) = (self.link.is_connected(), Instant::now());
+        for id in touched {
+            let at = self.peers.get(&id).and_then(|peer| {
+                // Without a relay nothing can be sent; when it is back, everything is looked at.
+                let delivers = connected && peer.can_seal() && peer.speaks_wire4();
+                let due = peer.record().filter(|_| delivers).and_then(PeerRecord::next_deadline);
+                let due = due.map(|at_ms| self.clock.instant(at_ms).max(now + PAUSE));
+                let confirming = peer.confirming.filter(|_| delivers).map(|c| c.at);
+                [peer.next_deadline(), due, confirming].into_iter().flatten().min()
+            });
+            self.timers.set(&id, at);
+        }
+    }
+
+    /// Attends to the peers whose alarms have gone off.
+    pub(super) fn alarms(&mut self, now: Instant, step: &mut Step) {
+        for id in self.timers.take_due(now) {
+            self.expire_peer(&id, now, step);
+            self.deliver(&id, step);
+            self.tidy(&id);
+        }
+    }
+
+    /// The step in which these waited for the first time was not taken: whoever waits is told.
+    pub(super) fn never_pushed(&mut self, peer_id: &str, error: &Error) {
+        let Some(peer) = self.peers.get_mut(peer_id) else { return };
+        let committed = peer.committed.as_ref();
+        let lost = |seq: &u64| !committed.is_some_and(|record| record.holds(*seq));
+        let unsent: Vec<_> = peer.unsent.extract_if(|seq, _| lost(seq)).collect();
+        let receipts: Vec<_> = peer.receipts.extract_if(|seq, _| lost(seq)).collect();
+        for done in unsent.into_iter().filter_map(|(_, unsent)| unsent.done) {
+            done(Err(error.clone()));
+        }
+        for (_, (_, done)) in receipts {
+            done(Err(error.clone()));
+        }
+    }
+}

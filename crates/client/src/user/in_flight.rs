@@ -1,0 +1,110 @@
+//! Messages that have left for the relay and that it has not taken yet.
+
+use std::collections::{BTreeSet, HashMap};
+
+use rand_core::Rng;
+use tokio::time::Instant;
+
+use super::Done;
+use crate::Error;
+use crate::events::{Sent, SentStatus};
+use crate::link::Outgoing;
+
+/// What travels under a relay's message id.
+pub(super) enum Flight {
+    /// A message in wire 3.
+    Legacy(Done),
+    /// A message in wire 4, for the first time.
+    Content {
+        seq: u64,
+        /// The message's own id: the relay's is another for each transmission.
+        id: String,
+        /// Told when the relay has it; `None` when the recipient's receipt is waited for.
+        done: Option<Done>,
+    },
+    /// A receipt, or a message sealed again: nobody waits for the relay.
+    Again,
+}
+
+/// What became of one.
+pub(super) struct Landed {
+    pub(super) to: String,
+    pub(super) flight: Flight,
+}
+
+pub(super) struct InFlight {
+    prefix: u64,
+    next: u64,
+    waiting: HashMap<String, Waiting>,
+    deadlines: BTreeSet<(Instant, String)>,
+}
+
+struct Waiting {
+    to: String,
+    deadline: Instant,
+    flight: Flight,
+}
+
+impl Flight {
+    /// Answers the send, if one waits for the relay.
+    pub(super) fn answer(self, relay_id: &str, outcome: Result<SentStatus, Error>) {
+        match self {
+            Self::Legacy(done) => {
+                done(outcome.map(|status| Sent { id: relay_id.to_owned(), status }));
+            }
+            Self::Content { id, done: Some(done), .. } => {
+                done(outcome.map(|status| Sent { id, status }));
+            }
+            Self::Content { done: None, .. } | Self::Again => {}
+        }
+    }
+}
+
+impl InFlight {
+    pub(super) fn new(random: &mut impl Rng) -> Self {
+        let prefix = random.next_u64();
+        Self { prefix, next: 0, waiting: HashMap::new(), deadlines: BTreeSet::new() }
+    }
+
+    /// An id that no other message of ours has, in this process or before it.
+    pub(super) fn next_id(&mut self) -> String {
+        self.next += 1;
+        format!("{:016x}-{:x}", self.prefix, self.next)
+    }
+
+    pub(super) fn insert(&mut self, message: &Outgoing, flight: Flight) {
+        let Outgoing { id, to, deadline, .. } = message;
+        self.deadlines.insert((*deadline, id.clone()));
+        let waiting = Waiting { to: to.clone(), deadline: *deadline, flight };
+        self.waiting.insert(id.clone(), waiting);
+    }
+
+    /// Takes out what the relay has answered.
+    pub(super) fn take(&mut self, id: &str) -> Option<Landed> {
+        let waiting = self.waiting.remove(id)?;
+        self.deadlines.remove(&(waiting.deadline, id.to_owned()));
+        Some(Landed { to: waiting.to, flight: waiting.flight })
+    }
+
+    /// Takes out one whose time is over.
+    pub(super) fn take_overdue(&mut self, now: Instant) -> Option<(String, Landed)> {
+        let (_, id) = self.deadlines.first().filter(|(at, _)| *at <= now).cloned()?;
+        self.take(&id).map(|landed| (id, landed))
+    }
+
+    /// The client closes: nobody will tell what became of these.
+    pub(super) fn abandon(&mut self) {
+        self.deadlines.clear();
+        for (id, Waiting { to, flight, .. }) in self.waiting.drain() {
+            flight.answer(&id, Err(Error::delivery_failed(&to)));
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}

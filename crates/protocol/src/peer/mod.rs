@@ -1,0 +1,453 @@
+//! Everything kept about one peer, in one record: what one step changes, and one write saves.
+//!
+//! The two wires meet here. A peer who has wire 4 has [`Sessions`] and is never again spoken to in
+//! wire 3: having them is the pin. A peer who has only wire 3 has a [`Record`]. What is delivered
+//! and what waits for delivery belongs to neither: it outlives sessions, and even identities.
+//!
+//! Spec: docs/PROTOCOL.md, "Peer record".
+
+mod legacy;
+mod saved;
+mod user;
+
+use std::fmt;
+
+use rand_core::CryptoRng;
+use zeroize::Zeroizing;
+
+use crate::bundle::VerifiedBundle;
+use crate::delivery::{Content, Delivery, InboxItem, PayloadError, PushError};
+use crate::keys::{IdentityKey, LocalKeys};
+use crate::record::Record;
+use crate::session::EstablishError;
+use crate::wire4::{
+    Decrypt4Error, Message4, OneTimePrekey, Parties, Prekeys, SessionId, Sessions, VerifiedV4,
+    header_field,
+};
+
+use self::legacy::LegacyInbox;
+pub use self::legacy::LegacyItem;
+pub use self::saved::StoredError;
+pub use self::user::UserRecord;
+
+/// What a peer's bundle says, verified.
+#[derive(Debug, Clone)]
+pub struct PeerKeys {
+    /// The four fields of the original.
+    pub bundle: VerifiedBundle,
+    /// What is said of wire 4; nothing by those who do not have it.
+    pub v4: Option<VerifiedV4>,
+}
+
+/// What we keep about one peer. Clones share it.
+#[derive(Clone)]
+pub struct PeerRecord {
+    /// Wire 3.
+    legacy: Option<Record>,
+    legacy_inbox: LegacyInbox,
+    /// Wire 4, once the peer was seen with it.
+    sessions: Option<Sessions>,
+    delivery: Delivery,
+    /// Until when the newest of the peer's bundles is valid.
+    newest_bundle_ms: u64,
+}
+
+/// A sealed message, and the record to commit before it leaves.
+pub struct SealedMessage {
+    /// The record to go on with.
+    pub record: PeerRecord,
+    /// The number of the content in it, if there is one.
+    pub seq: Option<u64>,
+    /// The header field as it travels.
+    pub header: String,
+    /// The ciphertext.
+    pub ciphertext: Vec<u8>,
+    /// The time that it is stamped with.
+    pub timestamp_ms: u64,
+}
+
+/// What a message of wire 4 has brought.
+pub struct OpenedMessage {
+    /// The record to commit.
+    pub record: PeerRecord,
+    /// What is the application's turn to handle now, in order.
+    pub delivered: Vec<InboxItem>,
+    /// The numbers of contents of ours that the peer's application has handled.
+    pub handled: Vec<u64>,
+    /// The one-time prekey that the peer has begun a session with: to be forgotten in the step
+    /// that commits the record.
+    pub used_one_time: Option<u32>,
+}
+
+/// Why a message of wire 4 was not received. The record is unchanged in every case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// It could not be opened.
+    #[error(transparent)]
+    Decrypt(#[from] Decrypt4Error),
+    /// It is genuine, but no client of ours writes such.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// There is no room for it now: the peer sends it again.
+    #[error("too much waits to be handled")]
+    Full,
+}
+
+impl OpenError {
+    /// Whether the peer seems to have another state than we believe, which a new session mends.
+    pub fn calls_for_a_new_session(self) -> bool {
+        matches!(self, Self::Decrypt(error) if error.calls_for_a_new_session())
+    }
+}
+
+impl PeerRecord {
+    /// Nothing agreed, nothing sent, nothing received.
+    pub fn new(now_ms: u64) -> Self {
+        Self {
+            legacy: None,
+            legacy_inbox: LegacyInbox::default(),
+            sessions: None,
+            delivery: Delivery::new(now_ms),
+            newest_bundle_ms: 0,
+        }
+    }
+
+    /// The record to go on with when this one comes from a store.
+    #[must_use = "the record itself is unchanged"]
+    pub fn resumed(&self, now_ms: u64) -> Self {
+        self.with_delivery(self.delivery.resume(now_ms))
+    }
+
+    /// The identity with which something was agreed.
+    pub fn their_identity(&self) -> Option<&IdentityKey> {
+        let wire4 = self.sessions.as_ref().map(Sessions::their_identity);
+        wire4.or(self.legacy.as_ref().map(Record::their_identity))
+    }
+
+    /// Whether the peer was seen with wire 4.
+    pub fn speaks_wire4(&self) -> bool {
+        self.sessions.is_some()
+    }
+
+    /// The session that we send on.
+    pub fn sending_session(&self) -> Option<SessionId> {
+        self.sessions.as_ref().and_then(Sessions::sending)
+    }
+
+    /// Whether we send on a session of which the peer may not know.
+    pub fn is_unanswered(&self) -> bool {
+        self.sessions.as_ref().is_some_and(|s| s.sending().is_some() && !s.is_answered())
+    }
+
+    /// Until when the newest of the peer's bundles that we have taken is valid: one that ends
+    /// earlier is an old one.
+    pub fn newest_bundle_ms(&self) -> u64 {
+        self.newest_bundle_ms
+    }
+
+    /// Whether something here waits for the peer or for the application, so that the record has to
+    /// be looked at when the user comes back.
+    pub fn is_active(&self) -> bool {
+        self.delivery.outbox_len() > 0
+            || self.delivery.next_deadline().is_some()
+            || self.delivery.inbox().next().is_some()
+            || !self.legacy_inbox.is_empty()
+            || self.is_unanswered()
+    }
+
+    fn with_delivery(&self, delivery: Delivery) -> Self {
+        Self { delivery, ..self.clone() }
+    }
+}
+
+/// Keys and sessions.
+impl PeerRecord {
+    /// The record after the peer has shown these keys; `None` if that changes nothing.
+    ///
+    /// Another identity, which has been accepted, takes the place of the one so far: its sessions
+    /// end, and what waits for delivery waits for the new one.
+    pub fn following(
+        &self,
+        ours: &LocalKeys,
+        theirs: &PeerKeys,
+        now_ms: u64,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Option<Self> {
+        let identity = theirs.bundle.identity_key();
+        let is_other = self.their_identity().is_some_and(|known| known != identity);
+        let mut next = self.clone();
+        let mut changed = is_other;
+        if let Some(legacy) = &self.legacy {
+            let followed = match legacy.their_identity() == identity {
+                false => legacy.succeeded_by(ours, theirs.bundle.clone(), rng).ok(),
+                true if *legacy.bundle() != theirs.bundle => {
+                    legacy.with_bundle(ours, theirs.bundle.clone(), rng).ok()
+                }
+                true => None,
+            };
+            changed |= followed.is_some();
+            next.legacy = followed.or(next.legacy);
+        }
+        if is_other {
+            next.sessions = None;
+            next.newest_bundle_ms = 0;
+            next.delivery = next.delivery.ask_for_all(now_ms);
+        }
+        if let Some(v4) = &theirs.v4 {
+            changed |= next.sessions.is_none() || v4.valid_until_ms() > next.newest_bundle_ms;
+            next.newest_bundle_ms = v4.valid_until_ms().max(next.newest_bundle_ms);
+            next.sessions.get_or_insert_with(|| Sessions::new(identity.clone()));
+        }
+        changed.then_some(next)
+    }
+
+    /// Begins a session to a peer who has wire 4, and sends on it from now on. `after_ms` is the
+    /// time stamped on what could not be opened, if that is why: then the first message also asks
+    /// for everything that is missing.
+    ///
+    /// # Errors
+    ///
+    /// [`EstablishError`]: the keys are ours, or those of another identity.
+    #[expect(clippy::too_many_arguments, reason = "a key agreement is between many things")]
+    pub fn begin(
+        &self,
+        ours: &Prekeys,
+        parties: Parties<'_>,
+        theirs: &PeerKeys,
+        one_time: Option<&OneTimePrekey>,
+        now_ms: u64,
+        after_ms: Option<u64>,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Result<Self, EstablishError> {
+        let Some(v4) = &theirs.v4 else { return Err(EstablishError::IdentityChanged) };
+        let fresh = || Sessions::new(theirs.bundle.identity_key().clone());
+        let sessions = self.sessions.clone().unwrap_or_else(fresh);
+        let begun = sessions.begin(ours, parties, v4, one_time, now_ms, after_ms, rng)?;
+        let delivery = match after_ms {
+            Some(_) => self.delivery.ask_for_all(now_ms),
+            None => self.delivery.clone(),
+        };
+        Ok(Self { sessions: Some(begun), delivery, ..self.clone() })
+    }
+}
+
+/// Sending in wire 4.
+impl PeerRecord {
+    /// Puts a content into the outbox; see [`Delivery::push`].
+    ///
+    /// # Errors
+    ///
+    /// Any [`PushError`].
+    pub fn push(&self, content: Content, prompt: bool) -> Result<(Self, u64), PushError> {
+        let (delivery, seq) = self.delivery.push(content, prompt)?;
+        Ok((self.with_delivery(delivery), seq))
+    }
+
+    /// Whether there is a content to [`seal`](Self::seal).
+    pub fn wants_sealing(&self) -> bool {
+        self.delivery.wants_sealing()
+    }
+
+    /// Seals the next content, new or again. `None` if there is none, or no session.
+    pub fn seal(
+        &self,
+        parties: Parties<'_>,
+        now_ms: u64,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Option<SealedMessage> {
+        let sealable = self.delivery.seal(now_ms)?;
+        let next = self.with_delivery(sealable.delivery);
+        next.seal_payload(Some(sealable.seq), &sealable.payload, parties, now_ms, rng)
+    }
+
+    /// Seals what is due by `until_ms` without a content: a receipt, a question. `None` if nothing is due, or
+    /// there is no session.
+    pub fn seal_control(
+        &self,
+        parties: Parties<'_>,
+        until_ms: u64,
+        now_ms: u64,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Option<SealedMessage> {
+        let (delivery, payload) = self.delivery.control(until_ms)?;
+        self.with_delivery(delivery).seal_payload(None, &payload, parties, now_ms, rng)
+    }
+
+    fn seal_payload(
+        &self,
+        seq: Option<u64>,
+        payload: &[u8],
+        parties: Parties<'_>,
+        timestamp_ms: u64,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Option<SealedMessage> {
+        let sealed = self.sessions.as_ref()?.encrypt(parties, timestamp_ms, payload, rng).ok()?;
+        Some(SealedMessage {
+            record: Self { sessions: Some(sealed.sessions), ..self.clone() },
+            seq,
+            header: header_field(&sealed.header, &sealed.trailer),
+            ciphertext: sealed.ciphertext,
+            timestamp_ms,
+        })
+    }
+
+    /// Takes a content out of the outbox; see [`Delivery::withdraw`].
+    #[must_use = "the record itself is unchanged"]
+    pub fn withdraw(&self, seq: u64) -> Self {
+        self.with_delivery(self.delivery.withdraw(seq))
+    }
+
+    /// The relay keeps the last message for a peer who is away; see [`Delivery::queued`].
+    #[must_use = "the record itself is unchanged"]
+    pub fn queued(&self, now_ms: u64) -> Self {
+        self.with_delivery(self.delivery.queued(now_ms))
+    }
+
+    /// The peer or the relay is there again; see [`Delivery::reconnected`].
+    #[must_use = "the record itself is unchanged"]
+    pub fn reconnected(&self, now_ms: u64) -> Self {
+        self.with_delivery(self.delivery.reconnected(now_ms))
+    }
+
+    /// What is missing is asked for again; see [`Delivery::ask_for_all`].
+    #[must_use = "the record itself is unchanged"]
+    pub fn ask_for_all(&self, now_ms: u64) -> Self {
+        self.with_delivery(self.delivery.ask_for_all(now_ms))
+    }
+
+    /// Whether this content is in the outbox.
+    pub fn holds(&self, seq: u64) -> bool {
+        self.delivery.outbox().any(|held| held == seq)
+    }
+
+    /// When to look at the record again, in milliseconds since the Unix epoch; 0 is now.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.delivery.next_deadline()
+    }
+
+    /// Contents in the outbox, and their bytes.
+    pub fn outbox_size(&self) -> (usize, usize) {
+        (self.delivery.outbox_len(), self.delivery.outbox_bytes())
+    }
+}
+
+/// Receiving in wire 4.
+impl PeerRecord {
+    /// Opens a message and takes what it brings. A peer of whom nothing is known is taken for whom
+    /// the message's handshake says, which the message proves: the caller checks the pin.
+    ///
+    /// # Errors
+    ///
+    /// Any [`OpenError`].
+    pub fn open(
+        &self,
+        ours: &Prekeys,
+        parties: Parties<'_>,
+        message: &Message4<'_>,
+        now_ms: u64,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Result<OpenedMessage, OpenError> {
+        let sessions = self.sessions_for(message)?;
+        let opened = sessions.decrypt(ours, parties, message, now_ms, rng)?;
+        let accepted = self.delivery.accept(&opened.payload, opened.timestamp_ms, now_ms)?;
+        if accepted.refused {
+            return Err(OpenError::Full);
+        }
+        // Who still brings a handshake waits to be answered.
+        let delivery = match message.has_handshake() {
+            true => accepted.delivery.owing_receipt(now_ms),
+            false => accepted.delivery,
+        };
+        let sessions = Some(opened.sessions);
+        Ok(OpenedMessage {
+            record: Self { sessions, delivery, ..self.clone() },
+            delivered: accepted.delivered,
+            handled: accepted.handled,
+            used_one_time: opened.used_one_time,
+        })
+    }
+
+    fn sessions_for(&self, message: &Message4<'_>) -> Result<Sessions, Decrypt4Error> {
+        if let Some(sessions) = &self.sessions {
+            return Ok(sessions.clone());
+        }
+        let claimed = message.sender_identity()?.ok_or(Decrypt4Error::UnknownSession)?;
+        match self.their_identity() {
+            Some(known) if *known != claimed => Err(Decrypt4Error::IdentityMismatch),
+            _ => Ok(Sessions::new(claimed)),
+        }
+    }
+
+    /// What the application has not handled, in order of delivery.
+    pub fn inbox(&self) -> impl Iterator<Item = &InboxItem> {
+        self.delivery.inbox()
+    }
+
+    /// The application has handled the message of this ticket and, in wire 4, those before it.
+    #[must_use = "the record itself is unchanged"]
+    pub fn handled(&self, ticket: u64, now_ms: u64) -> Self {
+        match LegacyItem::is_ticket(ticket) {
+            true => Self { legacy_inbox: self.legacy_inbox.without(ticket), ..self.clone() },
+            false => self.with_delivery(self.delivery.handled(ticket, now_ms)),
+        }
+    }
+}
+
+/// Wire 3.
+impl PeerRecord {
+    /// The sessions of wire 3.
+    pub fn legacy(&self) -> Option<&Record> {
+        self.legacy.as_ref()
+    }
+
+    /// With these sessions of wire 3.
+    #[must_use = "the record itself is unchanged"]
+    pub fn with_legacy(&self, legacy: Record) -> Self {
+        Self { legacy: Some(legacy), ..self.clone() }
+    }
+
+    /// Takes in a message that was opened in wire 3. `None` if too much waits to be handled.
+    pub fn receive_legacy(
+        &self,
+        id: String,
+        plaintext: Zeroizing<Vec<u8>>,
+        timestamp_ms: u64,
+    ) -> Option<(Self, LegacyItem)> {
+        let (legacy_inbox, item) = self.legacy_inbox.with(id, plaintext, timestamp_ms)?;
+        Some((Self { legacy_inbox, ..self.clone() }, item))
+    }
+
+    /// What came in wire 3 and was not handled, in order of arrival.
+    pub fn legacy_inbox(&self) -> impl Iterator<Item = &LegacyItem> {
+        self.legacy_inbox.iter()
+    }
+}
+
+impl fmt::Debug for PeerRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { legacy, legacy_inbox: _, sessions, delivery, newest_bundle_ms: _ } = self;
+        f.debug_struct("PeerRecord")
+            .field("legacy", legacy)
+            .field("sessions", sessions)
+            .field("delivery", delivery)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SealedMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SealedMessage").field("seq", &self.seq).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for OpenedMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { record: _, delivered, handled, used_one_time } = self;
+        f.debug_struct("OpenedMessage")
+            .field("delivered", &delivered.len())
+            .field("handled", handled)
+            .field("used_one_time", &used_one_time.is_some())
+            .finish_non_exhaustive()
+    }
+}
