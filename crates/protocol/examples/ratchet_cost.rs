@@ -8,7 +8,15 @@ use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use stvor_protocol::{LocalKeys, Record, Session};
+use stvor_protocol::{
+    LocalKeys, Message4, Parties, Prekeys, Record, Sealed4, Session, Sessions, VerifiedV4,
+};
+
+/// The time of everything: it passes for nobody here.
+const NOW: u64 = 1_800_000_000_000;
+
+const TO_BOB: Parties<'_> = Parties { sender: "alice", recipient: "bob" };
+const TO_ALICE: Parties<'_> = Parties { sender: "bob", recipient: "alice" };
 
 /// The median time of one of `per_round` steps.
 fn median(rounds: usize, per_round: u32, mut round: impl FnMut()) -> Duration {
@@ -61,6 +69,59 @@ fn one_way(rng: &mut ChaCha20Rng, length: usize) {
     print(&format!("one way, {length} B: decrypt"), opening[opening.len() / 2]);
 }
 
+fn opened(
+    sessions: &Sessions,
+    ours: &Prekeys,
+    parties: Parties<'_>,
+    sealed: &Sealed4,
+    rng: &mut ChaCha20Rng,
+) -> Sessions {
+    let Sealed4 { header, trailer, ciphertext, .. } = sealed;
+    let message = Message4::parse(header, trailer, ciphertext).unwrap();
+    let opened = sessions.decrypt(ours, parties, &message, NOW, rng).unwrap();
+    black_box(opened.payload);
+    opened.sessions
+}
+
+fn wire_4(rng: &mut ChaCha20Rng) {
+    let (a, b) = (LocalKeys::generate(rng), LocalKeys::generate(rng));
+    let (ours, theirs) = (Prekeys::new(&a, NOW, rng), Prekeys::new(&b, NOW, rng));
+    let (theirs, one_time) = theirs.with_one_time(1, rng);
+    let blob = theirs.v4("bob");
+    let verified = || VerifiedV4::verify(&blob, &b.bundle().verify().unwrap(), "bob", NOW).unwrap();
+    let [none_yet, nor_there] = [&b, &a].map(|keys| Sessions::new(keys.identity_key().clone()));
+    let begin = |rng: &mut ChaCha20Rng| {
+        none_yet.begin(&ours, TO_BOB, &verified(), one_time.first(), NOW, None, rng).unwrap()
+    };
+    let set_up = median(100, 1, || {
+        let first = begin(rng).encrypt(TO_BOB, NOW, &[7; 64], rng).unwrap();
+        black_box(opened(&nor_there, &theirs, TO_BOB, &first, rng));
+    });
+    print("wire 4: set-up with a one-time prekey to the first message", set_up);
+
+    let first = begin(rng).encrypt(TO_BOB, NOW, &[7; 64], rng).unwrap();
+    let mut to_alice = opened(&nor_there, &theirs, TO_BOB, &first, rng);
+    let answer = to_alice.encrypt(TO_ALICE, NOW, &[7; 64], rng).unwrap();
+    let mut to_bob = opened(&first.sessions, &ours, TO_ALICE, &answer, rng);
+    to_alice = answer.sessions;
+    let one_way = median(200, 100, || {
+        for _ in 0..100 {
+            let sealed = to_bob.encrypt(TO_BOB, NOW, &[7; 64], rng).unwrap();
+            to_alice = opened(&to_alice, &theirs, TO_BOB, &sealed, rng);
+            to_bob = sealed.sessions;
+        }
+    });
+    print("wire 4: one way, 64 B: encrypt and decrypt", one_way);
+    let ping_pong = median(500, 1, || {
+        let sealed = to_bob.encrypt(TO_BOB, NOW, &[7; 64], rng).unwrap();
+        to_alice = opened(&to_alice, &theirs, TO_BOB, &sealed, rng);
+        let answer = to_alice.encrypt(TO_ALICE, NOW, &[7; 64], rng).unwrap();
+        to_bob = opened(&sealed.sessions, &ours, TO_ALICE, &answer, rng);
+        to_alice = answer.sessions;
+    });
+    print("wire 4: ping and pong, 64 B: both with a DH step", ping_pong);
+}
+
 fn main() {
     let rng = &mut ChaCha20Rng::seed_from_u64(1);
     for length in [64, 1024, 65_536] {
@@ -109,4 +170,6 @@ fn main() {
         black_box(to_a.decrypt(&b, &forged, &sealed.ciphertext, rng).unwrap_err());
     });
     print("a forged ratchet key refused by a record of one session", refused);
+
+    wire_4(rng);
 }
