@@ -171,9 +171,13 @@ impl Inbox {
         self.items.len() < MAX_INBOX_MESSAGES && self.items_bytes + length <= MAX_INBOX_BYTES
     }
 
+    /// What is pending may come to be in order all at once, so it counts for the inbox too.
     fn has_pending_room(&self, length: usize) -> bool {
+        let bytes = self.pending_bytes + length;
         self.pending.len() < MAX_PENDING_MESSAGES
-            && self.pending_bytes + length <= MAX_PENDING_BYTES
+            && bytes <= MAX_PENDING_BYTES
+            && self.items.len() + self.pending.len() < MAX_INBOX_MESSAGES + MAX_PENDING_MESSAGES
+            && self.items_bytes + bytes <= MAX_INBOX_BYTES + MAX_PENDING_BYTES
     }
 
     /// Nothing more comes up to number `seq`.

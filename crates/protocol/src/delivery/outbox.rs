@@ -113,6 +113,11 @@ impl Outbox {
         self.sealed
     }
 
+    #[cfg(test)]
+    pub(super) fn hints(&self) -> (&Receipt, Option<Pass>) {
+        (&self.received, self.pass)
+    }
+
     /// Numbers go on from the clock, if that is ahead of them.
     pub(super) fn tick(&mut self, now_ms: u64) {
         self.next = self.next.max(first_seq(now_ms));
