@@ -38,6 +38,8 @@ describe('the programs of the README', () => {
     'startMockRelay': 'false true\n',
     "'text arrives as a string'": /^true grace text arrives as a string true\n.*<Buffer ff 00>.*\ngrace: ff00\n$/,
     "'Hello?'": 'true false\n',
+    'items: new Map': /^\{\n  id: 7n,\n  placed: 1970-01-01T00:00:00\.000Z,\n  items: Map\(1\) \{ 'tea' => 2 \},\n  tags: Set\(1\) \{ 'gift' \},\n  note: undefined\n\}\ncontent\.customer\.save is a function, which cannot be sent\.\n$/,
+    "'Keep this.'": "received [ 'Keep this.' ]\nvictor 2\n",
     'readOverThePhone =': 'delivered\n',
     'decryptMessage(toAlice': '85 Hello! established\n',
     'kim.encryptForPeer': 'Hello!\n',

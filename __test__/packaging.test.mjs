@@ -97,11 +97,13 @@ describe('the installed package', () => {
       import { startMockRelay } from '@stvor/sdk/mock-relay';
       const relay = await startMockRelay();
       const app = await createApp({ appToken: 'stvor_test', relayUrl: relay.url });
-      await app.connect('alice');
-      console.log(app.isReady(), generateKeyPair().publicKey.length, new StvorError('AUTH_FAILED', 'text').code);
+      const [alice, bob] = [await app.connect('alice'), await app.connect('bob')];
+      const received = new Promise((resolve) => bob.onMessage(resolve));
+      await alice.send('bob', new Map([['a', 1n]]));
+      console.log((await received).content.get('a'), app.isReady(), generateKeyPair().publicKey.length, new StvorError('AUTH_FAILED', 'text').code);
       await app.disconnect();
       await relay.close();`;
-    assert.equal(await runProgram(project, 'esm.mjs', source), 'true 65 AUTH_FAILED\n');
+    assert.equal(await runProgram(project, 'esm.mjs', source), '1n true 65 AUTH_FAILED\n');
   });
 
   test('is required by CommonJS modules, by load() and by destructuring, as one implementation', async () => {
