@@ -20,8 +20,9 @@ test('every value arrives as what it was', async (t) => {
 test('strings arrive as strings, Buffers and Uint8Arrays as Buffers, whatever is in them', async (t) => {
   const { alice, bob } = await users(t, await mockRelay(t), 'alice', 'bob');
   const inbox = messagesOf(bob);
-  const texts = ['', 'text', '\ufeffmarked', 'a\0b', '🔐', 'x'.repeat(1 << 19)];
-  const bytes = [Buffer.alloc(0), Buffer.from('valid UTF-8'), Buffer.from([0xff, 0]), new Uint8Array([0xed, 0xa0, 0x80]), Buffer.alloc(1 << 19, 'x')];
+  const texts = ['', 'text', '\ufeffmarked', '\ufeff', 'a\0b', '🔐📩✅', 'Привет, мир', 'x'.repeat(1 << 19)];
+  const all = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
+  const bytes = [Buffer.alloc(0), Buffer.from('valid UTF-8'), all, new Uint8Array([0xed, 0xa0, 0x80]), Buffer.from('🔐').subarray(0, 3), Buffer.alloc(1 << 19, 'x')];
   for (const content of [...texts, ...bytes]) {
     await alice.send('bob', content);
     const received = (await inbox.next()).content;

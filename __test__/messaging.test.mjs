@@ -82,40 +82,6 @@ test('two apps, each with its own connection, reach each other', async (t) => {
   assert.equal((await toAlice.next()).content, 'pong');
 });
 
-const binary = [
-  ['not UTF-8', Buffer.from([0xff, 0xfe, 0x00, 0x80])],
-  ['a truncated character', Buffer.from('🔐').subarray(0, 3)],
-  ['all byte values', Buffer.from(Array.from({ length: 256 }, (_, i) => i))],
-  ['a surrogate in UTF-8', Buffer.from([0xed, 0xa0, 0x80])],
-  ['half a MiB', Buffer.alloc(1 << 19, 0xfe)],
-];
-const text = [
-  ['empty', ''],
-  ['a byte order mark first', '\ufeffmarked'],
-  ['only a byte order mark', '\ufeff'],
-  ['NUL', 'a\0b'],
-  ['four-byte characters', '🔐📩✅'],
-  ['Russian', 'Привет, мир'],
-  ['half a MiB', 'x'.repeat(1 << 19)],
-];
-
-test('valid UTF-8 arrives as a string, other bytes unharmed as a Buffer', async (t) => {
-  const { alice, bob } = await users(t, await mockRelay(t), 'alice', 'bob');
-  const inbox = messagesOf(bob);
-  for (const [name, content] of binary) {
-    await alice.send('bob', content);
-    const received = (await inbox.next()).content;
-    assert.ok(Buffer.isBuffer(received), name);
-    assert.ok(received.equals(content), name);
-  }
-  for (const [name, content] of text) {
-    for (const sent of [content, Buffer.from(content), new Uint8Array(Buffer.from(content))]) {
-      await alice.send('bob', sent);
-      assert.equal((await inbox.next()).content, content, name);
-    }
-  }
-});
-
 test('a lone surrogate is sent as U+FFFD, as everywhere in Node.js', async (t) => {
   const { alice, bob } = await users(t, await mockRelay(t), 'alice', 'bob');
   const inbox = messagesOf(bob);

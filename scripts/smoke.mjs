@@ -18,14 +18,17 @@ const body = `
     const app = await createApp({ appToken: 'stvor_smoke', relayUrl: relay.url });
     const [alice, bob] = await Promise.all([app.connect('alice'), app.connect('bob')]);
     const text = new Promise((resolve) => bob.onMessage((from, content) => resolve(from + ': ' + content)));
-    const bytes = new Promise((resolve) => alice.onMessage((message) => resolve(message.content)));
+    const contents = [];
+    const both = new Promise((resolve) => alice.onMessage(({ content }) => contents.push(content) === 2 && resolve()));
     await alice.send('bob', 'hello 🔐');
     await bob.send('alice', new Uint8Array([0, 255, 128]));
-    console.log(await text, [...(await bytes)].join());
+    await bob.send('alice', new Map([[1n, new Date(5)]]));
+    await both;
+    console.log(await text, [...contents[0]].join(), contents[1].get(1n).getTime());
     await app.disconnect();
     await relay.close();
   })();`;
-const expected = 'alice: hello 🔐 0,255,128\n';
+const expected = 'alice: hello 🔐 0,255,128 5\n';
 
 const programs = {
   'app.cjs': `const { createApp } = require('@stvor/sdk');\nconst { startMockRelay } = require('@stvor/sdk/mock-relay');${body}`,
