@@ -189,8 +189,9 @@ impl Session {
         plaintext: &[u8],
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<Encrypted, EncryptError> {
-        let (next, header, ciphertext) = state.seal(plaintext, |header| *header, rng)?;
-        Ok(Encrypted { session: self.with(next.into()), header, ciphertext })
+        let mut header = [0; _];
+        let (next, ciphertext) = state.seal(plaintext, &mut header, |header| *header, rng)?;
+        Ok(Encrypted { session: self.with(state.with_sending(next).into()), header, ciphertext })
     }
 
     /// Opens a message. `header` is also the associated data; `ciphertext` ends in the tag.
@@ -255,19 +256,21 @@ pub(crate) trait Sending: Sized {
     /// The state after a message has been sent.
     fn with_sending(&self, sending: SendingChain) -> Self;
 
-    /// The state to go on with, the header and the ciphertext; `ad` makes the associated data of
-    /// the header. Draws 12 bytes from `rng`.
+    /// The chain to go on with, and the ciphertext; writes the header. `ad` makes the associated
+    /// data of it. Draws 12 bytes from `rng`.
+    #[inline]
     fn seal<A: AsRef<[u8]>>(
         &self,
         plaintext: &[u8],
+        header: &mut [u8; HEADER_LENGTH],
         ad: impl FnOnce(&[u8; HEADER_LENGTH]) -> A,
         rng: &mut (impl CryptoRng + ?Sized),
-    ) -> Result<(Self, [u8; HEADER_LENGTH], Vec<u8>), EncryptError> {
+    ) -> Result<(SendingChain, Vec<u8>), EncryptError> {
         let chain = self.sending();
         let (next, message_key) = chain.step().ok_or(EncryptError::ChainExhausted)?;
         let mut nonce = [0; _];
         rng.fill_bytes(&mut nonce);
-        let header = Header {
+        *header = Header {
             ratchet_key: *self.ratchet_key().public().as_bytes(),
             previous_chain_length: self.previous_chain_length(),
             counter: chain.counter,
@@ -275,9 +278,9 @@ pub(crate) trait Sending: Sized {
         }
         .to_bytes();
         let ciphertext = message_key
-            .seal(&nonce, ad(&header).as_ref(), plaintext)
+            .seal(&nonce, ad(header).as_ref(), plaintext)
             .ok_or(EncryptError::PlaintextTooLong)?;
-        Ok((self.with_sending(next), header, ciphertext))
+        Ok((next, ciphertext))
     }
 }
 

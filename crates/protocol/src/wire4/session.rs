@@ -77,14 +77,16 @@ impl RankedSession {
         };
         let trailer = trailer(now_ms, self.rank, handshake);
         let ad = |header: &_| associated_data(header, parties, &trailer);
-        let (ratchet, header, ciphertext) = match &self.ratchet {
+        let mut header = [0; HEADER_LENGTH];
+        let (ratchet, ciphertext) = match &self.ratchet {
             Ratchet::Initiated { state, handshake } => {
-                let (state, header, ciphertext) = state.seal(payload, ad, rng)?;
-                (Ratchet::Initiated { state, handshake: handshake.clone() }, header, ciphertext)
+                let (next, ciphertext) = state.seal(payload, &mut header, ad, rng)?;
+                let (state, handshake) = (state.with_sending(next), handshake.clone());
+                (Ratchet::Initiated { state, handshake }, ciphertext)
             }
             Ratchet::Established(state) => {
-                let (state, header, ciphertext) = state.seal(payload, ad, rng)?;
-                (Ratchet::Established(state), header, ciphertext)
+                let (next, ciphertext) = state.seal(payload, &mut header, ad, rng)?;
+                (Ratchet::Established(state.with_sending(next)), ciphertext)
             }
         };
         let session = Self { ratchet, ..*self };
