@@ -122,7 +122,13 @@ fn agreed(world: &World, a: usize, b: usize) -> Result<(), Violation> {
     };
     let sessions: BTreeSet<_> = [sending(a, b), sending(b, a)].into_iter().flatten().collect();
     match sessions.len() {
-        2 => violation(format!("{} and {} send on two sessions", a.id, b.id)),
+        2 => violation(format!(
+            "{} and {} send on two sessions: {:?}, {:?}",
+            a.id,
+            b.id,
+            a.disk.record(&a.id, &b.id),
+            b.disk.record(&b.id, &a.id)
+        )),
         _ => Ok(()),
     }
 }

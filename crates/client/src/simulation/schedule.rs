@@ -1,5 +1,6 @@
 //! One schedule: what happens, drawn from a seed, and the pump that lets it happen.
 
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -106,6 +107,8 @@ impl World {
             self.pump(Instant::now() + Duration::from_millis(pause)).await;
         }
         self.come_to_rest().await?;
+        self.say_goodbye();
+        self.come_to_rest().await?;
         check::check(&self)?;
         let accepted =
             self.attempts.iter().filter(|a| a.outcome.accepted.load(Ordering::Relaxed)).count();
@@ -161,10 +164,8 @@ impl World {
         let others = self.parties.len() - 1;
         let to = (from + 1 + self.draw(others)) % self.parties.len();
         for _ in 0..=self.draw(4) {
-            let text = format!("{}", self.attempts.len());
             let receipt = self.draw(8) == 0;
-            let outcome = self.parties[from].send(&self.parties[to].id, &text, receipt);
-            self.attempts.push(Attempt { from, to, text, outcome });
+            self.attempt(from, to, receipt);
         }
     }
 
@@ -190,6 +191,21 @@ impl World {
         self.die(at).await;
         self.parties[at].disk.restore(files);
         self.resets.push(Reset { party: at, at: self.attempts.len() });
+    }
+
+    /// Everybody writes once more to whom they wrote before: two whose disks went back, and who
+    /// have said nothing since, cannot know of each other's sessions.
+    fn say_goodbye(&mut self) {
+        let pairs: BTreeSet<_> = self.attempts.iter().map(|a| (a.from, a.to)).collect();
+        for (from, to) in pairs {
+            self.attempt(from, to, false);
+        }
+    }
+
+    fn attempt(&mut self, from: usize, to: usize, receipt: bool) {
+        let text = format!("{}", self.attempts.len());
+        let outcome = self.parties[from].send(&self.parties[to].id, &text, receipt);
+        self.attempts.push(Attempt { from, to, text, outcome });
     }
 
     /// The relay turns honest, everybody comes, and nothing is asked for any more.
