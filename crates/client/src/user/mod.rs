@@ -89,6 +89,8 @@ struct User {
     attention: BTreeSet<String>,
     timers: Timers,
     in_flight: InFlight,
+    /// How long the list of active peers gets before it is gone through.
+    prune_at: usize,
     /// Said to be handled in a step that failed.
     handled_again: Vec<(String, u64)>,
     /// Nonces marked for messages whose commit then failed: they are new once more.
@@ -113,6 +115,7 @@ impl UserTask {
             attention: own.active().map(str::to_owned).collect(),
             timers: Timers::default(),
             marked: HashSet::new(),
+            prune_at: step::PRUNE_AT,
             handled_again: Vec::new(),
             retry_at: Some(Instant::now()), // what an earlier stay has left is taken up at once
             held: peer::HeldTotal::default(),

@@ -17,6 +17,9 @@ use crate::{Error, Stores};
 /// Pause before a step that the store refused is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// A list of active peers that is shorter is not worth pruning.
+pub(super) const PRUNE_AT: usize = 64;
+
 #[derive(Default)]
 pub(super) struct Step {
     /// Peers whose working record is to be committed, in order of change.
@@ -92,7 +95,7 @@ impl User {
         });
         let own = step.user.as_ref().unwrap_or(&self.own);
         if let Some(own) = own.with_active(active.map(String::as_str)) {
-            step.user = Some(own);
+            step.user = Some(self.pruned(own));
         }
         let peers = step.changed.iter();
         let peers = peers.filter_map(|id| Some((id.clone(), self.peers.get(id)?.working.clone()?)));
@@ -101,6 +104,20 @@ impl User {
             Ok(()) => self.committed(step, changes),
             Err(error) => self.rolled_back(step, &error),
         }
+    }
+
+    /// Without peers who are not active any more, each time the list has doubled.
+    fn pruned(&mut self, own: UserRecord) -> UserRecord {
+        if own.active_len() < self.prune_at {
+            return own;
+        }
+        let is_active = |id: &str| match self.peers.get(id).filter(|peer| peer.loaded) {
+            Some(peer) => peer.record().is_some_and(|record| record.is_active()),
+            None => true,
+        };
+        let own = own.retain_active(is_active).unwrap_or(own);
+        self.prune_at = (own.active_len() * 2).max(PRUNE_AT);
+        own
     }
 
     fn committed(&mut self, step: Step, changes: Changes) {

@@ -171,7 +171,7 @@ impl UserRecord {
         let mut active = std::collections::BTreeSet::new();
         for _ in 0..count {
             let peer = std::str::from_utf8(reader.field()?);
-            active.insert(peer.map_err(|_| SavedRecordError::Malformed)?.to_owned());
+            active.insert(peer.map_err(|_| SavedRecordError::Malformed)?.into());
         }
         reader.end()?;
         Ok(Self { prekeys, active: active.into() })

@@ -12,7 +12,7 @@ pub struct UserRecord {
     pub(super) prekeys: Prekeys,
     /// Peers whose records were [active](super::PeerRecord::is_active) at some time since the user
     /// came: a superset of those that are, so that it is rarely written.
-    pub(super) active: Arc<BTreeSet<String>>,
+    pub(super) active: Arc<BTreeSet<Arc<str>>>,
 }
 
 impl UserRecord {
@@ -34,7 +34,12 @@ impl UserRecord {
 
     /// Peers to look at when the user comes.
     pub fn active(&self) -> impl Iterator<Item = &str> {
-        self.active.iter().map(String::as_str)
+        self.active.iter().map(|id| &**id)
+    }
+
+    /// How many peers there are to look at.
+    pub fn active_len(&self) -> usize {
+        self.active.len()
     }
 
     /// With these peers among the active; `None` if they are all there.
@@ -42,13 +47,13 @@ impl UserRecord {
         let mut fresh = peers.filter(|peer| !self.active.contains(*peer)).peekable();
         fresh.peek()?;
         let mut active = (*self.active).clone();
-        active.extend(fresh.map(str::to_owned));
+        active.extend(fresh.map(Arc::from));
         Some(Self { prekeys: self.prekeys.clone(), active: Arc::new(active) })
     }
 
     /// Without the peers for whom `keep` says no; `None` if all stay.
     pub fn retain_active(&self, keep: impl Fn(&str) -> bool) -> Option<Self> {
-        let kept: BTreeSet<String> = self.active.iter().filter(|id| keep(id)).cloned().collect();
+        let kept: BTreeSet<Arc<str>> = self.active.iter().filter(|id| keep(id)).cloned().collect();
         let fewer = kept.len() < self.active.len();
         fewer.then(|| Self { prekeys: self.prekeys.clone(), active: Arc::new(kept) })
     }
