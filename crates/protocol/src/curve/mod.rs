@@ -65,14 +65,14 @@ pub(crate) struct PublicKey(Arc<Point>);
 
 struct Point {
     bytes: [u8; POINT_LENGTH],
-    handle: OnceLock<backend::PublicKey>,
+    handle: OnceLock<Box<backend::PublicKey>>,
 }
 
 impl PublicKey {
     /// `None` unless `bytes` are 65 and encode, uncompressed, a point on the curve.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let bytes = uncompressed(bytes)?;
-        let handle = OnceLock::from(backend::PublicKey::from_uncompressed(&bytes)?);
+        let handle = OnceLock::from(Box::new(backend::PublicKey::from_uncompressed(&bytes)?));
         Some(Self(Arc::new(Point { bytes, handle })))
     }
 
@@ -89,7 +89,9 @@ impl PublicKey {
     #[expect(clippy::expect_used, reason = "the bytes were checked before the key existed")]
     fn handle(&self) -> &backend::PublicKey {
         let Point { bytes, handle } = &*self.0;
-        handle.get_or_init(|| backend::PublicKey::from_uncompressed(bytes).expect("a point"))
+        handle.get_or_init(|| {
+            Box::new(backend::PublicKey::from_uncompressed(bytes).expect("a point"))
+        })
     }
 
     /// `None` unless `bytes` are `02` or `03` and the x coordinate of a point on the curve. Costs

@@ -88,7 +88,7 @@ impl Sessions {
         }
         let mut sessions = sessions.into_iter();
         let sending = sessions.next();
-        Ok(Self { their_identity, sending, older: Arc::new(sessions.collect()), retired })
+        Ok(Self { their_identity, sending, older: sessions.collect(), retired })
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Sessions {
     /// The one of highest rank.
     pub(super) sending: Option<RankedSession>,
     /// The others, highest rank first.
-    pub(super) older: Arc<Vec<RankedSession>>,
+    pub(super) older: Arc<[RankedSession]>,
     /// The highest rank of a session of theirs that was dropped.
     pub(super) retired: Option<Rank>,
 }
@@ -187,7 +187,7 @@ impl Sessions {
         if let Some(held) = older.iter_mut().find(|held| held.rank == session.rank) {
             *held = session;
         }
-        Self { older: Arc::new(older), ..self.clone() }
+        Self { older: Arc::from(older), ..self.clone() }
     }
 
     /// With one more session, in its place by rank. Beyond [`MAX_SESSIONS`] one is dropped: the
@@ -211,7 +211,7 @@ impl Sessions {
         let sending = all.next();
         let older = all.map(RankedSession::demoted).collect();
         let their_identity = self.their_identity.clone();
-        Self { their_identity, sending, older: Arc::new(older), retired }
+        Self { their_identity, sending, older, retired }
     }
 }
 
