@@ -89,6 +89,8 @@ struct User {
     attention: BTreeSet<String>,
     timers: Timers,
     in_flight: InFlight,
+    /// Peers of whom nothing is known and with whom a session is sought.
+    strangers: usize,
     /// How long the list of active peers gets before it is gone through.
     prune_at: usize,
     /// Said to be handled in a step that failed.
@@ -115,6 +117,7 @@ impl UserTask {
             attention: own.active().map(str::to_owned).collect(),
             timers: Timers::default(),
             marked: HashSet::new(),
+            strangers: 0,
             prune_at: step::PRUNE_AT,
             handled_again: Vec::new(),
             retry_at: Some(Instant::now()), // what an earlier stay has left is taken up at once

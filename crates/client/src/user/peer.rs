@@ -58,6 +58,8 @@ pub(super) struct Peer {
     pub(super) receipts: HashMap<u64, (Instant, Done)>,
     /// A session is to be begun as soon as the relay has answered with the peer's keys.
     pub(super) seeking: Option<Seeking>,
+    /// How long a session is sought with somebody of whom nothing is known.
+    pub(super) stranger_until: Option<Instant>,
     /// A one-time prekey that came with the answer.
     pub(super) one_time: Option<OneTimePrekey>,
     /// When a session of ours that the peer has not answered is mentioned again.
@@ -292,7 +294,7 @@ impl Peer {
         let unsent = self.unsent.values().map(|unsent| unsent.deadline).min();
         let held = self.held.front().filter(|_| self.may_expire());
         let held = held.map(|held| held.since + INTRODUCTION);
-        [sends, waiters, receipts, unsent, held].into_iter().flatten().min()
+        [sends, waiters, receipts, unsent, held, self.stranger_until].into_iter().flatten().min()
     }
 
     /// Ends every wait because the client is closing.

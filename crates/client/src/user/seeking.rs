@@ -15,6 +15,11 @@ use crate::link::Request;
 /// can write in the peer's name, such as the relay, could otherwise have us make one for each.
 const HEAL_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How long the relay may take to show the keys of somebody unknown who seems to know us, and how
+/// many of them are waited for at a time.
+const INTRODUCTION: Duration = Duration::from_secs(30);
+const MAX_STRANGERS: usize = 1024;
+
 impl User {
     /// Asks for the keys with which a first session begins.
     pub(super) fn seek_first(&mut self, peer_id: &str) {
@@ -37,6 +42,15 @@ impl User {
         if recently || matches!(peer.seeking, Some(Seeking::Heal { .. })) {
             return;
         }
+        // Anybody can write in names that nobody has: those are not waited for without end.
+        let is_stranger = !peer.is_known();
+        if is_stranger && self.strangers >= MAX_STRANGERS {
+            return;
+        }
+        if is_stranger {
+            peer.stranger_until = Some(Instant::now() + INTRODUCTION);
+            self.strangers += 1;
+        }
         peer.healed_at = Some(Instant::now());
         peer.seeking = Some(Seeking::Heal { after_ms });
         let is_shown = peer.announced.is_some();
@@ -48,6 +62,17 @@ impl User {
             self.begin_sought(peer_id, step);
         } else {
             self.link.request(Request::Watch { user, peer });
+        }
+    }
+
+    /// Ends the wait for a stranger: the keys were shown, or the time is over.
+    pub(super) fn introduced(&mut self, peer_id: &str) {
+        let Some(peer) = self.peers.get_mut(peer_id) else { return };
+        if peer.stranger_until.take().is_some() {
+            self.strangers = self.strangers.saturating_sub(1);
+            if !peer.is_known() {
+                peer.seeking = None;
+            }
         }
     }
 

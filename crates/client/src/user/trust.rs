@@ -219,6 +219,7 @@ impl User {
                     (send.done)(Err(Error::legacy_refused(peer_id)));
                 }
             }
+            self.introduced(peer_id);
             self.begin_sought(peer_id, step);
             self.resume_sends(peer_id, step);
             self.open_held(peer_id, step).await;
@@ -291,6 +292,7 @@ impl User {
     pub(super) fn expire_peer(&mut self, id: &str, now: Instant, step: &mut Step) {
         let Some(peer) = self.peers.get_mut(id) else { return };
         step.touch(id);
+        let is_over = peer.stranger_until.is_some_and(|until| until <= now);
         let (over, waiting): (Vec<_>, Vec<_>) =
             std::mem::take(&mut peer.sends).into_iter().partition(|send| send.deadline <= now);
         peer.sends = waiting.into();
@@ -332,6 +334,9 @@ impl User {
         }
         for envelope in dropped {
             self.reject(envelope, Error::decryption_failed(id), step);
+        }
+        if is_over {
+            self.introduced(id);
         }
     }
 
