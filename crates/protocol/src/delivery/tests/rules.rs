@@ -216,6 +216,33 @@ mod order {
         assert_eq!(alice.delivery.next_deadline(), None);
     }
 
+    /// "d" comes again and says that it follows "b" and that "a" is settled. That makes "b" in
+    /// order, which makes "d" so, but not before what waits between them.
+    #[test]
+    fn what_one_message_brings_into_order_is_delivered_in_order() {
+        let (mut alice, mut bob) = (Party::new(), Party::new());
+        let payloads = alice.send(&["a", "b", "withdrawn", "c", "d"]);
+        assert!(bob.read(&payloads[1]).is_empty() && bob.read(&payloads[3]).is_empty());
+        for seq in [SEQ0, SEQ0 + 2, SEQ0 + 3] {
+            alice.delivery = alice.delivery.withdraw(seq);
+        }
+        alice.accept(&forged(Receipt::default(), Asks { resend_all: true, ..Asks::default() }));
+        assert_eq!(bob.read(&alice.seal()[1]), ["b", "c", "d"]);
+    }
+
+    #[test]
+    fn what_waits_follows_what_it_was_last_said_to_follow() {
+        let (mut alice, mut bob) = (Party::new(), Party::new());
+        let payloads = alice.send(&["a", "b", "c", "d"]);
+        bob.read(&payloads[3]);
+        alice.delivery = alice.delivery.withdraw(SEQ0 + 2);
+        alice.accept(&forged(Receipt::default(), Asks { resend_all: true, ..Asks::default() }));
+        assert!(bob.read(&alice.seal()[2]).is_empty());
+        assert!(bob.read(&payloads[3]).is_empty(), "an old word changes nothing");
+        assert_eq!(bob.read(&payloads[0]), ["a"]);
+        assert_eq!(bob.read(&payloads[1]), ["b", "d"]);
+    }
+
     #[test]
     fn a_withdrawn_message_that_was_never_sealed_is_gone() {
         let mut alice = Party::new();
@@ -680,6 +707,20 @@ mod limits {
             payloads[1..].iter().map(|payload| bob.accept(payload).refused).collect();
         assert_eq!(refused.iter().filter(|refused| **refused).count(), 1);
         assert!(refused[fitting]);
+    }
+
+    #[test]
+    fn what_waits_for_a_gap_counts_once_however_often_it_comes() {
+        let (mut alice, mut bob) = (Party::new(), Party::new());
+        for _ in 0..3 {
+            alice.push_content(Content::bytes(vec![0; MAX_CONTENT_LENGTH]), false).unwrap();
+        }
+        let payloads = alice.seal();
+        for _ in 0..2 * MAX_PENDING_BYTES / MAX_CONTENT_LENGTH {
+            bob.accept(&payloads[1]);
+        }
+        assert!(!bob.accept(&payloads[2]).refused);
+        assert_eq!(bob.accept(&payloads[0]).delivered.len(), 3);
     }
 
     #[test]
