@@ -8,8 +8,13 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-/// How many things a chunk holds: what a change copies, against what the list grows to.
-const CHUNK: usize = 32;
+/// How many things a chunk holds. A change copies one chunk and the list of chunks, so both are to
+/// be short: as long as each other at 64 things, which is what is on its way in a stream.
+const CHUNK: usize = 8;
+
+/// The same from [`MANY`] things up, for the list's sake.
+const LARGE_CHUNK: usize = 64;
+const MANY: usize = 512;
 
 /// Something with a number of its own.
 pub(super) trait Numbered {
@@ -105,9 +110,9 @@ impl<T: Numbered + Clone> Queue<T> {
             chunks.push_back(one(thing));
             return;
         };
-        if target.len() < CHUNK {
+        if target.len() < if self.len < MANY { CHUNK } else { LARGE_CHUNK } {
             Arc::make_mut(target).insert(position, thing);
-        } else if position == CHUNK {
+        } else if position == target.len() {
             chunks.insert(chunk + 1, one(thing));
         } else {
             let target = Arc::make_mut(target);
@@ -146,7 +151,7 @@ impl<T: Numbered + Clone> Queue<T> {
 }
 
 fn one<T>(thing: T) -> Arc<Vec<T>> {
-    let mut chunk = Vec::with_capacity(4);
+    let mut chunk = Vec::with_capacity(CHUNK);
     chunk.push(thing);
     Arc::new(chunk)
 }
@@ -201,8 +206,12 @@ mod tests {
     proptest! {
         /// A queue does what an ordered map does, and what was cloned from it stays as it was.
         #[test]
-        fn a_queue_is_an_ordered_map(steps in proptest::collection::vec(step(), 0..400)) {
-            let (mut queue, mut map) = (Queue::default(), BTreeMap::new());
+        fn a_queue_is_an_ordered_map(
+            filled in prop_oneof![Just(0), 0..1_500_u64],
+            steps in proptest::collection::vec(step(), 0..400),
+        ) {
+            let things = (0..filled).map(|at| (at * 2, 0));
+            let (mut queue, mut map) = (things.clone().collect::<Queue<_>>(), things.collect::<BTreeMap<_, _>>());
             for step in steps {
                 let (old_queue, old_map) = (queue.clone(), map.clone());
                 match step {
@@ -232,7 +241,7 @@ mod tests {
                 prop_assert_eq!(queue.is_empty(), map.is_empty());
                 prop_assert_eq!(queue.front().copied(), map.clone().pop_first());
                 prop_assert_eq!(queue.back().copied(), map.clone().pop_last());
-                for seq in [0, 1, 7, 31, 32, 33, 150, 299, 500] {
+                for seq in [0, 1, 7, 8, 9, 65, 150, 299, 500, 5_000] {
                     let ranged = |range| map.range::<u64, std::ops::Range<u64>>(range);
                     let copied = |(seq, value): (&u64, &u8)| (*seq, *value);
                     prop_assert!(queue.iter_from(seq).copied().eq(ranged(seq..u64::MAX).map(copied)));

@@ -470,7 +470,7 @@ const NOTHING: Budget = Budget {
 #[test]
 fn three_messages_one_way() {
     explore_all(&[
-        (300_000, Budget { pushes: [3, 0], receipts: 2, repeated: 3, ..ONCE }),
+        (60_000, Budget { pushes: [3, 0], receipts: 2, repeated: 2, ..ONCE }),
         (80_000, Budget { pushes: [3, 0], receipts: 1, repeated: 2, gap_requests: 1, ..ONCE }),
         (100_000, Budget { pushes: [3, 0], receipts: 2, probes: 2, ..ONCE }),
         (60_000, Budget { pushes: [3, 0], receipts: 2, gap_requests: 2, ..ONCE }),

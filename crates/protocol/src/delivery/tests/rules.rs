@@ -490,6 +490,18 @@ mod gaps {
     }
 
     #[test]
+    fn a_later_request_adds_to_an_earlier_one() {
+        let mut alice = Party::new();
+        alice.send(&["a", "b", "c"]);
+        let missing = Receipt { received: 0, handled: 0, have: vec![(SEQ0 + 1, SEQ0 + 1)] };
+        alice.accept(&forged(missing.clone(), resend()));
+        alice.now_ms += PASS_INTERVAL_MS;
+        alice.accept(&forged(missing, Asks { resend_all: true, ..Asks::default() }));
+        let seqs = alice.seal().iter().map(|payload| parsed(payload).place.seq).collect::<Vec<_>>();
+        assert_eq!(seqs, [SEQ0, SEQ0 + 2]);
+    }
+
+    #[test]
     fn a_peer_that_could_not_open_gets_everything_again() {
         let (mut alice, mut bob) = (Party::new(), Party::new());
         let payloads = alice.send(&["a", "b", "c"]);
@@ -721,6 +733,23 @@ mod limits {
         }
         assert!(!bob.accept(&payloads[2]).refused);
         assert_eq!(bob.accept(&payloads[0]).delivered.len(), 3);
+    }
+
+    #[test]
+    fn what_was_handled_makes_room() {
+        let (mut alice, mut bob) = (Party::new(), Party::new());
+        let content = Content::bytes(vec![0; MAX_CONTENT_LENGTH]);
+        for _ in 0..MAX_INBOX_BYTES / MAX_CONTENT_LENGTH / 10 + 2 {
+            // Ten at a time, the first of them last.
+            for _ in 0..10 {
+                alice.push_content(content.clone(), false).unwrap();
+            }
+            let payloads = alice.seal();
+            payloads.iter().rev().for_each(|payload| assert!(!bob.accept(payload).refused));
+            bob.handle();
+            bob.now_ms += RECEIPT_DELAY_MS;
+            assert_eq!(alice.accept(&bob.control().unwrap()).handled.len(), 10);
+        }
     }
 
     #[test]
