@@ -1,7 +1,7 @@
 //! The payload of a message: what is sealed, byte for byte.
 //!
 //! ```text
-//! kind u8 || flags u8
+//! flags u8
 //!   || [receipt] || [varint number of the probe answered] || [varint number of this probe]
 //!   || seq u64 || varint seq - prev || varint seq - oldest
 //!   || [content kind u8 || varint length || content] || zeros
@@ -17,18 +17,17 @@ use super::padding::padded_length;
 use super::receipt::Receipt;
 use crate::codec::{Malformed, Reader, Write};
 
-const KIND_RECEIPT: u8 = 0;
-const KIND_CONTENT: u8 = 1;
-
-const HAS_RECEIPT: u8 = 1;
-const PROMPT: u8 = 1 << 1;
-const PROBE: u8 = 1 << 2;
-const ANSWER: u8 = 1 << 3;
-const RESEND: u8 = 1 << 4;
-const RESEND_ALL: u8 = 1 << 5;
-const ALL_FLAGS: u8 = HAS_RECEIPT | PROMPT | PROBE | ANSWER | RESEND | RESEND_ALL;
+const CONTENT: u8 = 1;
+const RECEIPT: u8 = 1 << 1;
+/// The receipt names ranges.
+const RANGES: u8 = 1 << 2;
+const PROMPT: u8 = 1 << 3;
+const PROBE: u8 = 1 << 4;
+const ANSWER: u8 = 1 << 5;
+const RESEND: u8 = 1 << 6;
+const RESEND_ALL: u8 = 1 << 7;
 /// What says something about a receipt, so is nothing without one.
-const WITH_RECEIPT: u8 = ANSWER | RESEND | RESEND_ALL;
+const WITH_RECEIPT: u8 = RANGES | ANSWER | RESEND | RESEND_ALL;
 
 /// More than anything but ranges and content takes: a capacity, not a limit.
 const USUAL_HEAD: usize = 64;
@@ -39,8 +38,8 @@ const USUAL_RANGE: usize = 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PayloadError {
-    /// Of a kind, or with a flag or content kind, that this version does not know.
-    #[error("the payload is of an unknown kind")]
+    /// With a kind of content that this version does not know.
+    #[error("the payload has an unknown kind of content")]
     Unsupported,
     /// Cut short, too long, contradictory, wrongly padded, or a text that is not UTF-8.
     #[error("the payload is malformed")]
@@ -103,7 +102,6 @@ impl Payload<'_> {
         let capacity = padded_length(USUAL_HEAD + ranges * USUAL_RANGE + length);
         let mut out = Zeroizing::new(Vec::with_capacity(capacity));
 
-        out.put_u8(if content.is_some() { KIND_CONTENT } else { KIND_RECEIPT });
         out.put_u8(self.flags());
         if let Some((receipt, asks)) = receipt {
             receipt.write(&mut out);
@@ -128,9 +126,12 @@ impl Payload<'_> {
 
     fn flags(&self) -> u8 {
         let asks = self.receipt.as_ref().map(|(_, asks)| *asks).unwrap_or_default();
+        let ranges = self.receipt.as_ref().is_some_and(|(receipt, _)| !receipt.have.is_empty());
         let prompt = self.content.as_ref().is_some_and(|content| content.prompt);
         [
-            (self.receipt.is_some(), HAS_RECEIPT),
+            (self.content.is_some(), CONTENT),
+            (self.receipt.is_some(), RECEIPT),
+            (ranges, RANGES),
             (prompt, PROMPT),
             (self.probe.is_some(), PROBE),
             (asks.answer.is_some(), ANSWER),
@@ -146,22 +147,18 @@ impl<'a> Payload<'a> {
     /// Takes a payload apart, and accepts nothing that [`to_bytes`](Self::to_bytes) does not write.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, PayloadError> {
         let mut reader = Reader::new(bytes);
-        let (kind, flags) = (reader.u8()?, reader.u8()?);
-        if kind > KIND_CONTENT || flags & !ALL_FLAGS != 0 {
-            return Err(PayloadError::Unsupported);
-        }
+        let flags = reader.u8()?;
         let has = |flag| flags & flag != 0;
-        if (has(PROMPT) && kind != KIND_CONTENT) || (flags & WITH_RECEIPT != 0 && !has(HAS_RECEIPT))
-        {
+        if (has(PROMPT) && !has(CONTENT)) || (has(WITH_RECEIPT) && !has(RECEIPT)) {
             return Err(PayloadError::Malformed);
         }
-        let receipt = if has(HAS_RECEIPT) { Some(Receipt::read(&mut reader)?) } else { None };
+        let receipt =
+            if has(RECEIPT) { Some(Receipt::read(&mut reader, has(RANGES))?) } else { None };
         let answer = if has(ANSWER) { Some(reader.varint()?) } else { None };
         let probe = if has(PROBE) { Some(reader.varint()?) } else { None };
         let asks = Asks { answer, resend: has(RESEND), resend_all: has(RESEND_ALL) };
         let place = Place::read(&mut reader)?;
-        let content =
-            if kind == KIND_CONTENT { Some(Sent::read(&mut reader, has(PROMPT))?) } else { None };
+        let content = if has(CONTENT) { Some(Sent::read(&mut reader, has(PROMPT))?) } else { None };
         let padding = reader.rest();
         let is_padded = padded_length(bytes.len() - padding.len()) == bytes.len();
         if !is_padded || padding.iter().any(|&byte| byte != 0) {

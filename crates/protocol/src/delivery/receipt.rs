@@ -45,11 +45,14 @@ impl Receipt {
         }
     }
 
+    /// Without ranges there is no count of them either.
     pub(super) fn write(&self, out: &mut impl Write) {
         let Self { received, handled, have } = self;
         out.put_u64(*received);
         out.put_varint(received - handled);
-        out.put_varint(have.len() as u64);
+        if !have.is_empty() {
+            out.put_varint(have.len() as u64);
+        }
         let mut end = *received;
         for (first, last) in have {
             out.put_varint(first - end);
@@ -58,11 +61,11 @@ impl Receipt {
         }
     }
 
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+    pub(super) fn read(reader: &mut Reader<'_>, has_ranges: bool) -> Result<Self, Malformed> {
         let received = reader.u64()?;
         let handled = received.checked_sub(reader.varint()?).ok_or(Malformed)?;
-        let count = reader.length()?;
-        if count > MAX_RANGES {
+        let count = if has_ranges { reader.length()? } else { 0 };
+        if count > MAX_RANGES || (has_ranges && count == 0) {
             return Err(Malformed);
         }
         let mut have = Vec::with_capacity(count);

@@ -380,6 +380,7 @@ impl Delivery {
         self.write(key);
         let (received, pass) = outbox.hints();
         received.write(key);
+        key.put_u8(u8::try_from(received.have.len()).unwrap());
         if let Some(pass) = pass {
             key.put_u64(pass.from);
             key.put_u64(pass.to);

@@ -798,13 +798,15 @@ mod limits {
             Receipt { received: 0, handled: 0, have: vec![(MAX_SEQ, MAX_SEQ)] },
         ];
         for (at, receipt) in receipts.into_iter().enumerate() {
-            let asks = Asks { answer: Some(u64::MAX), resend: true, resend_all: true };
-            alice.now_ms += 2 * PASS_INTERVAL_MS;
-            let accepted = alice.accept(&forged(receipt, asks));
-            assert!(accepted.handled.is_empty() && accepted.delivered.is_empty(), "{at}");
-            assert_eq!(alice.delivery.outbox_len(), 1, "{at}");
-            assert_eq!(*alice.delivery.outbox.hints().0, Receipt::default(), "{at}");
-            assert_eq!(alice.delivery.outbox.hints().1, None, "{at}");
+            for resend_all in [true, false] {
+                let asks = Asks { answer: Some(u64::MAX), resend: true, resend_all };
+                alice.now_ms += 2 * PASS_INTERVAL_MS;
+                let accepted = alice.accept(&forged(receipt.clone(), asks));
+                assert!(accepted.handled.is_empty() && accepted.delivered.is_empty(), "{at}");
+                assert_eq!(alice.delivery.outbox_len(), 1, "{at}");
+                assert_eq!(*alice.delivery.outbox.hints().0, Receipt::default(), "{at}");
+                assert_eq!(alice.delivery.outbox.hints().1, None, "{at}");
+            }
         }
         assert_eq!(alice.seal().len(), 1);
     }
