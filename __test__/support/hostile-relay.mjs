@@ -1,0 +1,127 @@
+// A relay in the hands of a test: it sees every frame, and carries, keeps, alters and makes up what the test says.
+import assert from 'node:assert/strict';
+import { createApp } from '@stvor/sdk';
+import { errorsOf, messagesOf } from './collect.mjs';
+import { fakeRelay } from './relays.mjs';
+
+/**
+ * Honest until told otherwise: carries messages, keeps those for absent users, shows everybody's keys to everybody.
+ *
+ * - `carry(frame)` is called with each message; replace it to do something else than `deliver(frame)`.
+ * - `shows(user, pub, viewer)` says what `viewer` is shown for a user's keys, undefined for nothing; replace it.
+ * - `deliver(frame)` gives a message to `frame.to`, or to the mailbox; `show(viewer, user, pub)` shows keys.
+ * - `caught(predicate)` waits for the next message that it is true for, which is not carried.
+ * - `cut(user)` breaks the user's connection; `back(user)` waits until they are announced on another.
+ * - `frames` has every message that came; `prekeys: true` makes it hand out one-time prekeys, `prekey(user)` says which.
+ */
+export async function hostileRelay(t, { prekeys = false } = {}) {
+  const state = { users: new Map(), catching: [], returning: [], prekeys };
+  const relay = {
+    frames: [],
+    users: state.users,
+    carry: (frame) => relay.deliver(frame),
+    shows: (_user, pub) => pub,
+    prekey: (user) => state.users.get(user)?.prekeys.shift(),
+    deliver: (frame) => deliver(state, frame),
+    show: (viewer, user, pub) => state.users.get(viewer).ws.json({ type: 'announce', user, pub }),
+    caught: (predicate) => new Promise((resolve) => state.catching.push({ predicate, resolve })),
+    cut: (user) => state.users.get(user).ws.terminate(),
+    back: (user) => new Promise((resolve) => state.returning.push({ user, resolve })),
+  };
+  const { url } = await fakeRelay(t, { onSocket: (ws, request) => welcome(state, relay, ws, viewerOf(request)) });
+  return Object.assign(relay, { url });
+}
+
+/** Each client has an app of its own, and says in its token who it is: see {@link clients}. */
+const viewerOf = (request) => request.headers.authorization.replace('Bearer stvor_', '');
+
+function welcome(state, relay, ws, viewer) {
+  ws.json({ type: 'handshake', status: 'ok', ...(state.prekeys && { features: ['prekeys'] }) });
+  const show = (user, pub) => {
+    const shown = relay.shows(user, pub, viewer);
+    if (shown !== undefined && user !== viewer) ws.json({ type: 'announce', user, pub: shown });
+  };
+  for (const [user, { pub }] of state.users) show(user, pub);
+  ws.onFrame((frame) => {
+    if (frame.type === 'announce') announced(state, ws, show, frame);
+    if (frame.type === 'message') came(state, relay, ws, frame);
+    if (frame.type === 'prekeys') keep(state, ws, frame);
+    if (frame.type === 'lookup') lookedUp(state, relay, ws, viewer, frame);
+  });
+}
+
+function announced(state, ws, show, { user, pub }) {
+  const known = state.users.get(user);
+  state.users.set(user, { ws, show, pub, mailbox: [], prekeys: known?.prekeys ?? [] });
+  for (const [other, { ws: theirs, show: showThem }] of state.users) {
+    if (other !== user && theirs.readyState === 1) showThem(user, pub);
+  }
+  for (const frame of known?.mailbox ?? []) ws.json(frame);
+  if (state.prekeys) ws.json({ type: 'prekeys', user, left: known?.prekeys.length ?? 0 });
+  for (const { user: awaited, resolve } of state.returning) if (awaited === user) resolve();
+}
+
+function came(state, relay, ws, frame) {
+  relay.frames.push(frame);
+  const isThere = state.users.get(frame.to)?.ws.readyState === 1;
+  const at = state.catching.findIndex(({ predicate }) => predicate(frame));
+  if (at >= 0) state.catching.splice(at, 1)[0].resolve(frame);
+  else relay.carry(frame);
+  ws.json(isThere ? { type: 'ack', id: frame.id } : { type: 'queued', id: frame.id, to: frame.to, message: 'stored' });
+}
+
+function deliver(state, frame) {
+  const target = state.users.get(frame.to);
+  if (target?.ws.readyState === 1) target.ws.json(frame);
+  else target?.mailbox.push(frame);
+}
+
+function keep(state, ws, { user, prekeys }) {
+  const { prekeys: kept } = state.users.get(user);
+  kept.push(...prekeys);
+  ws.json({ type: 'prekeys', user, left: kept.length });
+}
+
+function lookedUp(state, relay, ws, viewer, { user }) {
+  const known = state.users.get(user);
+  const pub = known && relay.shows(user, known.pub, viewer);
+  if (pub === undefined) return ws.json({ type: 'unknown', user });
+  ws.json({ type: 'found', user, pub, prekey: relay.prekey(user) });
+}
+
+/** A client for each name, in an app of its own: `{ alice: { client, inbox, errors, send } }`, disconnected after the test. */
+export async function clients(t, relay, ...names) {
+  const people = {};
+  for (const name of names) people[name] = await person(t, relay, name);
+  return people;
+}
+
+/** One such client; `config` is added to the app's. */
+export async function person(t, relay, name, config) {
+  const app = await createApp({ appToken: `stvor_${name}`, relayUrl: relay.url, ...config });
+  t.after(() => app.disconnect());
+  const client = await app.connect(name);
+  return { name, app, client, inbox: messagesOf(client), errors: errorsOf(client), send: (to, content, options) => client.send(to, content, options) };
+}
+
+/** Two people write to each other: each gets what is written from now on, in order, once, and nothing else. */
+export async function goesOn(a, b, rounds = 2) {
+  for (let round = 0; round < rounds; round += 1) {
+    for (const [from, to] of [[a, b], [b, a]]) {
+      await Promise.all([from.send(to.name, `${round} from ${from.name}`), from.send(to.name, { round })]);
+      assert.equal(contentOf(await to.inbox.next(), from), `${round} from ${from.name}`);
+      assert.deepEqual(contentOf(await to.inbox.next(), from), { round });
+    }
+  }
+  // A message that has been handled comes after everything before it, repetitions included.
+  await Promise.all([[a, b], [b, a]].map(([from, to]) => from.send(to.name, 'last', { receipt: true })));
+  for (const [from, to] of [[a, b], [b, a]]) {
+    assert.equal(contentOf(await to.inbox.next(), from), 'last');
+    assert.equal(to.inbox.size, 0, `${to.name} got something else`);
+  }
+}
+
+function contentOf({ senderId, content }, from) {
+  assert.equal(senderId, from.name);
+  return content;
+}
