@@ -3,46 +3,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { generateKeyPair } from '@stvor/sdk/ratchet';
-import { clients, goesOn, hostileRelay, person } from './support/hostile-relay.mjs';
-import { altered, carriesContent, compressed, hasHandshake, long, parts, renamed, u32, u64, withParts } from './support/wire4.mjs';
-
-/** The tests of a group run side by side, for they mostly wait; one that waits for ever fails. */
-const together = { concurrency: 8, timeout: 60_000 };
-
-const contentFrom = (name, to) => (frame) => frame.from === name && carriesContent(frame) && (to === undefined || frame.to === to);
-
-/** Waits until the clock has gone on: messages of one millisecond are not told apart by their age. */
-async function tick() {
-  const now = Date.now();
-  while (Date.now() <= now + 1) await new Promise((resolve) => setImmediate(resolve));
-}
-
-/** People of whom the first has talked to all others, both ways: what they write brings no handshake any more. */
-async function acquainted(t, relay, ...names) {
-  const people = await clients(t, relay, ...names);
-  const [first, ...others] = Object.values(people);
-  for (const other of others) await goesOn(first, other, 1);
-  await tick();
-  return people;
-}
-
-/** The next message that `from` writes, which the relay keeps; and the send. */
-async function withheld(relay, from, to, content = long('genuine')) {
-  const caught = relay.caught(contentFrom(from.name, to.name));
-  const sending = from.send(to.name, content);
-  return { frame: await caught, sending };
-}
-
-/** `target` reports this and nothing else, and its application gets nothing. */
-async function reports(target, code, peerId) {
-  const error = await target.errors.next();
-  assert.deepEqual([[code].flat().includes(error.code), error.peerId, error.retryable], [true, peerId, false], `${error.code} of ${error.peerId}, not ${code} of ${peerId}`);
-  assert.equal(target.inbox.size, 0);
-}
-
-function nobodyReports(people) {
-  for (const { name, errors } of Object.values(people)) assert.equal(errors.size, 0, `${name} reports something else`);
-}
+import { acquainted, clients, goesOn, hostileRelay, nobodyReports, person, reports, together, withheld } from './support/hostile-relay.mjs';
+import { altered, compressed, hasHandshake, long, parts, renamed, u32, u64, withParts } from './support/wire4.mjs';
 
 /**
  * `alice` writes to `bob`; the relay delivers what `forge` makes of that, which is refused, and then the genuine

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { createApp } from '@stvor/sdk';
 import { errorsOf, messagesOf } from './collect.mjs';
 import { fakeRelay } from './relays.mjs';
+import { carriesContent, long } from './wire4.mjs';
 
 /**
  * Honest until told otherwise: carries messages, keeps those for absent users, shows everybody's keys to everybody.
@@ -12,10 +13,11 @@ import { fakeRelay } from './relays.mjs';
  * - `deliver(frame)` gives a message to `frame.to`, or to the mailbox; `show(viewer, user, pub)` shows keys.
  * - `caught(predicate)` waits for the next message that it is true for, which is not carried.
  * - `cut(user)` breaks the user's connection; `back(user)` waits until they are announced on another.
- * - `frames` has every message that came; `prekeys: true` makes it hand out one-time prekeys, `prekey(user)` says which.
+ * - `frames` has every message that came.
+ * - With `prekeys: true` it hands out one-time prekeys, `prekey(user)` says which; `stocked(user)` waits for some.
  */
 export async function hostileRelay(t, { prekeys = false } = {}) {
-  const state = { users: new Map(), catching: [], returning: [], prekeys };
+  const state = { users: new Map(), catching: [], returning: new Waiting(), stocking: new Waiting(), prekeys };
   const relay = {
     frames: [],
     users: state.users,
@@ -26,10 +28,25 @@ export async function hostileRelay(t, { prekeys = false } = {}) {
     show: (viewer, user, pub) => state.users.get(viewer).ws.json({ type: 'announce', user, pub }),
     caught: (predicate) => new Promise((resolve) => state.catching.push({ predicate, resolve })),
     cut: (user) => state.users.get(user).ws.terminate(),
-    back: (user) => new Promise((resolve) => state.returning.push({ user, resolve })),
+    back: (user) => state.returning.wait(user),
+    stocked: (user) => state.stocking.wait(user),
   };
   const { url } = await fakeRelay(t, { onSocket: (ws, request) => welcome(state, relay, ws, viewerOf(request)) });
   return Object.assign(relay, { url });
+}
+
+/** Who waits for something to happen to a user. */
+class Waiting {
+  #waiting = new Map();
+
+  wait(user) {
+    return new Promise((resolve) => this.#waiting.set(user, [...(this.#waiting.get(user) ?? []), resolve]));
+  }
+
+  came(user) {
+    for (const resolve of this.#waiting.get(user) ?? []) resolve();
+    this.#waiting.delete(user);
+  }
 }
 
 /** Each client has an app of its own, and says in its token who it is: see {@link clients}. */
@@ -58,7 +75,7 @@ function announced(state, ws, show, { user, pub }) {
   }
   for (const frame of known?.mailbox ?? []) ws.json(frame);
   if (state.prekeys) ws.json({ type: 'prekeys', user, left: known?.prekeys.length ?? 0 });
-  for (const { user: awaited, resolve } of state.returning) if (awaited === user) resolve();
+  state.returning.came(user);
 }
 
 function came(state, relay, ws, frame) {
@@ -80,6 +97,7 @@ function keep(state, ws, { user, prekeys }) {
   const { prekeys: kept } = state.users.get(user);
   kept.push(...prekeys);
   ws.json({ type: 'prekeys', user, left: kept.length });
+  state.stocking.came(user);
 }
 
 function lookedUp(state, relay, ws, viewer, { user }) {
@@ -124,4 +142,42 @@ export async function goesOn(a, b, rounds = 2) {
 function contentOf({ senderId, content }, from) {
   assert.equal(senderId, from.name);
   return content;
+}
+
+/** The tests of a group run side by side, for they mostly wait; one that waits for ever fails. */
+export const together = { concurrency: 8, timeout: 60_000 };
+
+export const contentFrom = (name, to) => (frame) => frame.from === name && carriesContent(frame) && (to === undefined || frame.to === to);
+
+/** Waits until the clock has gone on: messages of one millisecond are not told apart by their age. */
+export async function tick() {
+  const now = Date.now();
+  while (Date.now() <= now + 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** People of whom the first has talked to all others, both ways: what they write brings no handshake any more. */
+export async function acquainted(t, relay, ...names) {
+  const people = await clients(t, relay, ...names);
+  const [first, ...others] = Object.values(people);
+  for (const other of others) await goesOn(first, other, 1);
+  await tick();
+  return people;
+}
+
+/** The next message that `from` writes, which the relay keeps; and the send. */
+export async function withheld(relay, from, to, content = long('genuine')) {
+  const caught = relay.caught(contentFrom(from.name, to.name));
+  const sending = from.send(to.name, content);
+  return { frame: await caught, sending };
+}
+
+/** `target` reports this and nothing else, and its application gets nothing. */
+export async function reports(target, code, peerId) {
+  const error = await target.errors.next();
+  assert.deepEqual([[code].flat().includes(error.code), error.peerId, error.retryable], [true, peerId, false], `${error.code} of ${error.peerId}, not ${code} of ${peerId}`);
+  assert.equal(target.inbox.size, 0);
+}
+
+export function nobodyReports(people) {
+  for (const { name, errors } of Object.values(people)) assert.equal(errors.size, 0, `${name} reports something else`);
 }
