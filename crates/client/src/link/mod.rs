@@ -111,8 +111,14 @@ pub(crate) enum Request {
 /// What the link tells a user's task.
 pub(crate) enum Incoming {
     Message(Envelope),
-    /// A peer's keys as the relay shows them, unverified.
+    /// A peer's keys as the relay shows them, unverified: [`Request::Watch`] and
+    /// [`Request::Refresh`] are answered.
     Bundle {
+        peer: String,
+        bundle: Box<PublicKeyBundle>,
+    },
+    /// The same, unasked: the peer has just connected, perhaps after an absence.
+    Announced {
         peer: String,
         bundle: Box<PublicKeyBundle>,
     },

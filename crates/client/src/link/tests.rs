@@ -209,7 +209,9 @@ impl User {
 
     async fn bundle(&mut self) -> String {
         match self.next().await {
-            Incoming::Bundle { bundle, .. } => bundle.v4.unwrap(),
+            Incoming::Bundle { bundle, .. } | Incoming::Announced { bundle, .. } => {
+                bundle.v4.unwrap()
+            }
             _ => panic!("something else than a bundle"),
         }
     }

@@ -185,7 +185,7 @@ impl Relay {
             .collect();
         for id in watching {
             let (peer, bundle) = (user.to_owned(), Box::new(bundle.clone()));
-            self.tell(&id, Incoming::Bundle { peer, bundle });
+            self.tell(&id, Incoming::Announced { peer, bundle });
         }
     }
 

@@ -214,6 +214,10 @@ impl User {
         match incoming {
             Incoming::Message(envelope) => self.message(envelope, step).await,
             Incoming::Bundle { peer, bundle } => self.bundle(peer, *bundle, step).await,
+            Incoming::Announced { peer, bundle } => {
+                self.appeared(&peer, &bundle, step);
+                self.bundle(peer, *bundle, step).await;
+            }
             Incoming::Unknown { peer } => self.unknown(&peer, step).await,
             Incoming::Found { peer, bundle, prekey } => {
                 let prekey = prekey.and_then(|(id, key)| prekeys::parse_one_time(id, &key));

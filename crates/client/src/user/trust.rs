@@ -90,14 +90,17 @@ impl User {
                 self.attention.insert(peer_id);
                 return self.retry_soon();
             }
-        } else {
-            self.came_back(&peer_id, step);
         }
         self.release(&peer_id, step).await;
     }
 
-    /// A peer shows the same keys again: perhaps it was away while the relay dropped messages.
-    fn came_back(&mut self, peer_id: &str, step: &mut Step) {
+    /// A peer has connected. With the keys that it had before it may have been away while the
+    /// relay dropped messages.
+    pub(super) fn appeared(&mut self, peer_id: &str, raw: &PublicKeyBundle, step: &mut Step) {
+        let shown = self.peers.get(peer_id).and_then(|peer| peer.announced.as_ref());
+        if shown.is_none_or(|shown| shown.raw != *raw) {
+            return;
+        }
         self.probe_soon(peer_id, step);
         let Some(peer) = self.peers.get_mut(peer_id).filter(|p| p.lost_too_much(true)) else {
             return;
