@@ -85,7 +85,7 @@ describe('an altered field of a later message is refused', together, () => {
   for (const [field, what = 'one bit', change, code] of everywhere) {
     test(`${field}: ${what}`, async (t) => {
       const relay = await hostileRelay(t);
-      await refuses(relay, await acquainted(t, relay, 'alice', 'bob'), (frame) => {
+      await refuses(relay, await acquainted(relay, 'alice', 'bob'), (frame) => {
         assert.ok(!hasHandshake(frame));
         return altered(frame, field, change);
       }, { code });
@@ -97,7 +97,7 @@ describe('an altered field of a first message is refused', together, () => {
   for (const [field, what = 'one bit', change] of [...everywhere, ...inHandshakes]) {
     test(`${field}: ${what}`, async (t) => {
       const relay = await hostileRelay(t);
-      await refuses(relay, await clients(t, relay, 'alice', 'bob'), (frame) => {
+      await refuses(relay, await clients(relay, 'alice', 'bob'), (frame) => {
         assert.ok(hasHandshake(frame));
         return altered(frame, field, change);
       });
@@ -111,7 +111,7 @@ describe('an altered field of a first message is refused though the session id f
       test(`${field}: ${what}; by somebody who ${isShown ? 'was' : 'was not'} shown the sender's keys`, async (t) => {
         const relay = await hostileRelay(t);
         if (!isShown) relay.shows = (_user, pub, viewer) => (viewer === 'bob' ? undefined : pub);
-        const people = await clients(t, relay, 'bob', 'alice');
+        const people = await clients(relay, 'bob', 'alice');
         const { pub } = relay.users.get('bob');
         await refuses(relay, people, (frame) => {
           assert.deepEqual(renamed(frame, pub), frame, 'the id is computed as the sender does');
@@ -138,7 +138,7 @@ describe('a message put together from others is refused', together, () => {
   for (const [name, [forge, code = ['DECRYPTION_FAILED', 'REPLAY_DETECTED']]] of Object.entries(cases)) {
     test(name, async (t) => {
       const relay = await hostileRelay(t);
-      const people = await acquainted(t, relay, 'alice', 'bob');
+      const people = await acquainted(relay, 'alice', 'bob');
       const first = relay.frames.find((frame) => frame.from === 'alice');
       await refuses(relay, people, (frame) => forge(frame, first), { code });
     });
@@ -150,21 +150,21 @@ describe('a forged sender is refused', together, () => {
 
   test('a later message as that of a friend of both', async (t) => {
     const relay = await hostileRelay(t);
-    const people = await acquainted(t, relay, 'bob', 'alice', 'carol');
+    const people = await acquainted(relay, 'bob', 'alice', 'carol');
     await refuses(relay, people, as('carol'), { peerId: 'carol' });
     await goesOn(people.carol, people.bob);
   });
 
   test('a first message as that of a friend', async (t) => {
     const relay = await hostileRelay(t);
-    const people = { ...await acquainted(t, relay, 'bob', 'carol'), ...await clients(t, relay, 'alice') };
+    const people = { ...await acquainted(relay, 'bob', 'carol'), ...await clients(relay, 'alice') };
     await refuses(relay, people, as('carol'), { peerId: 'carol' });
     await goesOn(people.carol, people.bob);
   });
 
   test('a first message as that of somebody whose keys were shown', async (t) => {
     const relay = await hostileRelay(t);
-    const people = await clients(t, relay, 'bob', 'carol', 'alice');
+    const people = await clients(relay, 'bob', 'carol', 'alice');
     await refuses(relay, people, as('carol'), { peerId: 'carol' });
     await goesOn(people.carol, people.bob);
   });
@@ -172,26 +172,26 @@ describe('a forged sender is refused', together, () => {
   for (const [what, people] of [['first', clients], ['later', acquainted]]) {
     test(`a ${what} message as that of somebody who does not exist`, async (t) => {
       const relay = await hostileRelay(t);
-      await refuses(relay, await people(t, relay, 'alice', 'bob'), as('mallory'), { peerId: 'mallory' });
+      await refuses(relay, await people(relay, 'alice', 'bob'), as('mallory'), { peerId: 'mallory' });
     });
 
     test(`a ${what} message as the recipient's own`, async (t) => {
       const relay = await hostileRelay(t);
-      await refuses(relay, await people(t, relay, 'alice', 'bob'), as('bob'), { peerId: 'bob' });
+      await refuses(relay, await people(relay, 'alice', 'bob'), as('bob'), { peerId: 'bob' });
     });
 
     test(`a ${what} message given back to its sender as the recipient's`, async (t) => {
       const relay = await hostileRelay(t);
-      const both = await people(t, relay, 'alice', 'bob');
+      const both = await people(relay, 'alice', 'bob');
       await refuses(relay, both, (frame) => ({ ...frame, from: 'bob', to: 'alice' }), { target: both.alice, peerId: 'bob' });
     });
   }
 
   test("an impostor's message, whether or not the relay shows the impostor's keys", async (t) => {
     const [relay, elsewhere] = [await hostileRelay(t), await hostileRelay(t)];
-    const people = await acquainted(t, relay, 'alice', 'bob');
+    const people = await acquainted(relay, 'alice', 'bob');
     const { alice, bob } = people;
-    const impostor = await person(t, elsewhere, 'alice');
+    const impostor = await person(elsewhere, 'alice');
     elsewhere.users.set('bob', { ...relay.users.get('bob'), ws: { readyState: 3 }, mailbox: [] });
     elsewhere.show('alice', 'bob', relay.users.get('bob').pub);
     const { frame } = await withheld(elsewhere, impostor, bob, long('trust me'));
@@ -218,14 +218,14 @@ describe('a message for somebody else is refused', together, () => {
 
   test('a later one, by a friend of the sender', async (t) => {
     const relay = await hostileRelay(t);
-    const people = await acquainted(t, relay, 'alice', 'bob', 'carol');
+    const people = await acquainted(relay, 'alice', 'bob', 'carol');
     await refuses(relay, people, to('carol'), { target: people.carol });
     await goesOn(people.alice, people.carol);
   });
 
   test('a first one, by a friend of the sender', async (t) => {
     const relay = await hostileRelay(t);
-    const people = { ...await acquainted(t, relay, 'alice', 'carol'), ...await clients(t, relay, 'bob') };
+    const people = { ...await acquainted(relay, 'alice', 'carol'), ...await clients(relay, 'bob') };
     await refuses(relay, people, to('carol'), { target: people.carol });
     await goesOn(people.alice, people.carol);
   });
@@ -233,7 +233,7 @@ describe('a message for somebody else is refused', together, () => {
   for (const [what, first] of [['first', clients], ['later', acquainted]]) {
     test(`a ${what} one, by a stranger`, async (t) => {
       const relay = await hostileRelay(t);
-      const people = { ...await first(t, relay, 'alice', 'bob'), ...await clients(t, relay, 'carol') };
+      const people = { ...await first(relay, 'alice', 'bob'), ...await clients(relay, 'carol') };
       await refuses(relay, people, to('carol'), { target: people.carol });
       await goesOn(people.alice, people.carol);
     });
@@ -241,7 +241,7 @@ describe('a message for somebody else is refused', together, () => {
 
   test('two that change places, and nobody delivers the genuine ones: both arrive all the same', async (t) => {
     const relay = await hostileRelay(t);
-    const { alice, bob, carol } = await acquainted(t, relay, 'alice', 'bob', 'carol');
+    const { alice, bob, carol } = await acquainted(relay, 'alice', 'bob', 'carol');
     const toBob = await withheld(relay, alice, bob, long('for bob'));
     const toCarol = await withheld(relay, alice, carol, long('for carol'));
     relay.deliver({ ...toBob.frame, to: 'carol' });

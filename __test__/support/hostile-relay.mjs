@@ -12,6 +12,7 @@ import { carriesContent, long } from './wire4.mjs';
  * - `shows(user, pub, viewer)` says what `viewer` is shown for a user's keys, undefined for nothing; replace it.
  * - `deliver(frame)` gives a message to `frame.to`, or to the mailbox; `show(viewer, user, pub)` shows keys.
  * - `caught(predicate)` waits for the next message that it is true for, which is not carried.
+ * - `hold()` keeps all that comes in the list that it returns; `release(list)` carries it, and what comes from then on.
  * - `cut(user)` breaks the user's connection; `back(user)` waits until they are announced on another.
  * - `frames` has every message that came.
  * - With `prekeys: true` it hands out one-time prekeys, `prekey(user)` says which; `stocked(user)` waits for some.
@@ -27,12 +28,27 @@ export async function hostileRelay(t, { prekeys = false } = {}) {
     deliver: (frame) => deliver(state, frame),
     show: (viewer, user, pub) => state.users.get(viewer).ws.json({ type: 'announce', user, pub }),
     caught: (predicate) => new Promise((resolve) => state.catching.push({ predicate, resolve })),
+    hold: () => {
+      const held = [];
+      relay.carry = (frame) => void held.push(frame);
+      return held;
+    },
+    release: (held) => {
+      relay.carry = relay.deliver;
+      held.forEach(relay.deliver);
+    },
     cut: (user) => state.users.get(user).ws.terminate(),
     back: (user) => state.returning.wait(user),
     stocked: (user) => state.stocking.wait(user),
   };
-  const { url } = await fakeRelay(t, { onSocket: (ws, request) => welcome(state, relay, ws, viewerOf(request)) });
-  return Object.assign(relay, { url });
+  const apps = [];
+  const ends = [];
+  const { url } = await fakeRelay({ after: (end) => ends.push(end) }, { onSocket: (ws, request) => welcome(state, relay, ws, viewerOf(request)) });
+  t.after(async () => {
+    await Promise.all(apps.map((app) => app.disconnect())); // quicker than after the relay has gone
+    for (const end of ends) await end();
+  });
+  return Object.assign(relay, { url, apps });
 }
 
 /** Who waits for something to happen to a user. */
@@ -107,17 +123,17 @@ function lookedUp(state, relay, ws, viewer, { user }) {
   ws.json({ type: 'found', user, pub, prekey: relay.prekey(user) });
 }
 
-/** A client for each name, in an app of its own: `{ alice: { client, inbox, errors, send } }`, disconnected after the test. */
-export async function clients(t, relay, ...names) {
+/** A client for each name, in an app of its own: `{ alice: { app, client, inbox, errors, send } }`. */
+export async function clients(relay, ...names) {
   const people = {};
-  for (const name of names) people[name] = await person(t, relay, name);
+  for (const name of names) people[name] = await person(relay, name);
   return people;
 }
 
 /** One such client; `config` is added to the app's. */
-export async function person(t, relay, name, config) {
+export async function person(relay, name, config) {
   const app = await createApp({ appToken: `stvor_${name}`, relayUrl: relay.url, ...config });
-  t.after(() => app.disconnect());
+  relay.apps.push(app);
   const client = await app.connect(name);
   return { name, app, client, inbox: messagesOf(client), errors: errorsOf(client), send: (to, content, options) => client.send(to, content, options) };
 }
@@ -156,8 +172,8 @@ export async function tick() {
 }
 
 /** People of whom the first has talked to all others, both ways: what they write brings no handshake any more. */
-export async function acquainted(t, relay, ...names) {
-  const people = await clients(t, relay, ...names);
+export async function acquainted(relay, ...names) {
+  const people = await clients(relay, ...names);
   const [first, ...others] = Object.values(people);
   for (const other of others) await goesOn(first, other, 1);
   await tick();
