@@ -173,7 +173,7 @@ impl Place {
         let seq = reader.u64()?;
         let prev = seq.checked_sub(reader.varint()?).ok_or(Malformed)?;
         let oldest = seq.checked_sub(reader.varint()?).ok_or(Malformed)?;
-        let is_ordered = oldest >= 1 && oldest <= prev + 1 && prev < seq;
+        let is_ordered = prev < seq && oldest >= 1 && oldest <= prev + 1;
         if is_ordered && seq <= MAX_SEQ { Ok(Self { seq, prev, oldest }) } else { Err(Malformed) }
     }
 }

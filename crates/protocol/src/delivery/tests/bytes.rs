@@ -96,6 +96,7 @@ fn other_bytes_are_refused() {
         (with(&[b"\x01", &[0; 8], b"\x00\x00\x00\x02hi"]), Some(Malformed), "seq = 0"),
         (with(&[b"\x01\x40", &[0; 7], b"\x01\x00\x00\x02hi"]), Some(Malformed), "seq = 2^62"),
         (with(&[b"\x01\x3f", &[255; 7], b"\x01\x00\x00\x02hi"]), None, "seq = 2^62 - 1"),
+        (with(&[b"\x01", &[255; 8], b"\x00\x00\x00\x02hi"]), Some(Malformed), "prev + 1 = 2^64"),
         (with(&[b"\x08", seq, b"\x02\x05"]), Some(Malformed), "prompt, no content"),
         (with(&[b"\x20\x00", seq, b"\x02\x05"]), Some(Malformed), "answer, no receipt"),
         (with(&[b"\x40", seq, b"\x02\x05"]), Some(Malformed), "resend, no receipt"),
