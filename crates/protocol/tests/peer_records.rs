@@ -8,7 +8,8 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use stvor_protocol::{
     Content, LocalKeys, Message4, OneTimePrekey, OpenError, OpenedMessage, Parties, PeerKeys,
-    PeerRecord, Prekeys, SealedMessage, StorageKey, VerifiedV4, parse_header_field,
+    PeerRecord, Prekeys, SavedRecordError, SealedMessage, StorageKey, UserRecord, VerifiedV4,
+    parse_header_field,
 };
 
 const START: u64 = 1_800_000_000_000;
@@ -221,4 +222,26 @@ fn a_bundle_that_was_replaced_and_one_without_wire_4_are_told_from_the_record() 
     let record = alice.record.following(ours, &theirs, later, &mut world.rng).unwrap();
     assert_eq!(record.newest_bundle_ms(), new.valid_until_ms());
     assert!(old.valid_until_ms() < record.newest_bundle_ms(), "the old one is told by its end");
+}
+
+#[test]
+fn a_users_record_is_read_back_from_the_one_form_that_it_has() {
+    let mut world = World::new();
+    let prekeys = world.user("alice").prekeys;
+    let ours = prekeys.local_keys().identity().clone();
+    let record = UserRecord::new(prekeys);
+    let empty = record.to_bytes();
+    let record = record.with_active(["carol", "bob"].into_iter()).unwrap();
+    let bytes = record.to_bytes();
+    let read = UserRecord::from_bytes(&ours, &bytes).unwrap();
+    assert!(read.active().eq(["bob", "carol"]));
+    assert_eq!(*read.to_bytes(), *bytes);
+
+    let prekeys = &empty[..empty.len() - 1];
+    let with = |active: &[u8]| UserRecord::from_bytes(&ours, &[prekeys, active].concat()).err();
+    assert_eq!(with(b"\x02\x03bob\x05carol"), None);
+    assert_eq!(with(b"\x02\x05carol\x03bob"), Some(SavedRecordError::State), "not ascending");
+    assert_eq!(with(b"\x02\x03bob\x03bob"), Some(SavedRecordError::State), "twice");
+    assert_eq!(with(b"\x01\x02\xff\xff"), Some(SavedRecordError::Malformed), "not UTF-8");
+    assert_eq!(with(b"\x01\x03bob\0"), Some(SavedRecordError::Malformed), "left over");
 }

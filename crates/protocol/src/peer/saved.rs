@@ -2,6 +2,9 @@
 //!
 //! Spec: docs/PROTOCOL.md, "Saved record".
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
@@ -168,10 +171,14 @@ impl UserRecord {
         if count > MAX_ACTIVE {
             return Err(SavedRecordError::Malformed);
         }
-        let mut active = std::collections::BTreeSet::new();
+        let mut active = BTreeSet::<Arc<str>>::new();
         for _ in 0..count {
             let peer = std::str::from_utf8(reader.field()?);
-            active.insert(peer.map_err(|_| SavedRecordError::Malformed)?.into());
+            let peer = peer.map_err(|_| SavedRecordError::Malformed)?;
+            if active.last().is_some_and(|last| **last >= *peer) {
+                return Err(SavedRecordError::State); // ascending: a record has one encoding
+            }
+            active.insert(peer.into());
         }
         reader.end()?;
         Ok(Self { prekeys, active: active.into() })
