@@ -124,7 +124,7 @@ impl User {
         };
         let Some(peer) = self.peers.get(&from) else { return };
         if !is_expected(peer, &message) {
-            let after_ms = message.timestamp_ms();
+            let after_ms = message.begun_ms();
             return self.not_opened(
                 envelope,
                 &Decrypt4Error::IdentityMismatch.into(),
@@ -138,7 +138,7 @@ impl User {
         let record = peer.record().unwrap_or(&fresh);
         let own = step.user.as_ref().unwrap_or(&self.own);
         let opened = record.open(own.prekeys(), parties, &message, now_ms, &mut self.random);
-        let after_ms = message.timestamp_ms();
+        let after_ms = message.begun_ms();
         let nonce = nonce_of(&field.header);
         match opened {
             Ok(opened) => self.opened_wire4(envelope, opened, nonce, step).await,

@@ -83,7 +83,7 @@ pub(super) enum Seeking {
     First,
     /// To begin another, since the peer seems to have lost the ones there are.
     Heal {
-        /// The time stamped on what could not be opened.
+        /// When the session began of what could not be opened, as that says.
         after_ms: u64,
     },
 }

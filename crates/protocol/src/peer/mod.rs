@@ -202,9 +202,9 @@ impl PeerRecord {
         changed.then_some(next)
     }
 
-    /// Begins a session to a peer who has wire 4, and sends on it from now on. `after_ms` is the
-    /// time stamped on what could not be opened, if that is why: then the first message also asks
-    /// for everything that is missing.
+    /// Begins a session to a peer who has wire 4, and sends on it from now on. `after_ms` is when
+    /// the session [began](Message4::begun_ms) of what could not be opened, if that is why: then
+    /// the first message also asks for everything that is missing.
     ///
     /// # Errors
     ///
