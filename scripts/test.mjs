@@ -1,10 +1,12 @@
-// Everything that is tested: types, Rust, then the JavaScript surface and the packages by node:test.
+// Everything that is tested: types, Rust, a simulation of many users, then the JavaScript surface and the
+// packages by node:test.
 // Sets up what is missing first. Every stage runs, and any that fails fails the whole.
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Failed, hostTriple, program, root, run, script } from './cargo.mjs';
 import { setup } from './setup.mjs';
+import { simulate } from './sim.mjs';
 
 /** For each file: a connection that a test leaves open would hold its process for ever. */
 const fileTimeoutMs = 600_000;
@@ -30,6 +32,7 @@ function stages() {
     ['Rust', () => rust(['--workspace'])],
     ['Rust, the protocol without aws-lc', () => rust(portable)],
     ['Rust, documentation', () => run('cargo', ['test', '--doc', '--workspace', ...flags, '--profile', 'local'])],
+    ['simulation', simulate],
     ['JavaScript', javascript],
   ];
 }
