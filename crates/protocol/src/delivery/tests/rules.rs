@@ -244,6 +244,21 @@ mod order {
     }
 
     #[test]
+    fn what_follows_a_gap_is_told_whatever_is_sent_meanwhile() {
+        let (mut alice, mut bob) = (Party::new(), Party::new());
+        let payloads = alice.send(&["a", "b", "c"]);
+        bob.read(&payloads[0]);
+        bob.read(&payloads[2]);
+        alice.delivery = alice.delivery.withdraw(SEQ0 + 1);
+        bob.now_ms += GAP_DELAY_MS;
+        alice.accept(&bob.control().unwrap());
+        alice.accept(&bob.send(&["d"])[0]);
+        let with_receipt = alice.send(&["e"]).remove(0);
+        assert!(parsed(&with_receipt).receipt.is_some());
+        assert_eq!(bob.read(&alice.control().unwrap()), ["c"]);
+    }
+
+    #[test]
     fn a_withdrawn_message_that_was_never_sealed_is_gone() {
         let mut alice = Party::new();
         let seq = alice.push("a");
@@ -277,6 +292,16 @@ mod order {
         alice.accept(&request);
         assert_eq!(bob.read(&alice.control().unwrap()), ["c"]);
         assert_eq!(bob.read(&alice.send(&["d"])[0]), ["d"]);
+    }
+
+    #[test]
+    fn numbers_go_on_from_the_clock_when_the_peer_asks_for_everything() {
+        let mut alice = Party::new();
+        alice.now_ms += 10;
+        assert_eq!(alice.push("a"), SEQ0);
+        let asks = Asks { resend_all: true, ..Asks::default() };
+        alice.accept(&forged(Receipt::default(), asks));
+        assert_eq!(alice.push("b"), first_seq(T0 + 10));
     }
 
     #[test]
@@ -573,6 +598,19 @@ mod probes {
     }
 
     #[test]
+    fn an_answer_to_an_earlier_probe_is_late() {
+        let (mut alice, mut bob) = (Party::new(), Party::new());
+        alice.send(&["a"]);
+        bob.accept(&alice.wait(PROBE_DELAY_MS));
+        let late = bob.control().unwrap();
+        bob.accept(&alice.wait(2 * PROBE_DELAY_MS));
+        alice.accept(&late);
+        assert!(!alice.delivery.wants_sealing());
+        alice.accept(&bob.control().unwrap());
+        assert!(alice.delivery.wants_sealing());
+    }
+
+    #[test]
     fn an_answer_rides_on_a_message() {
         let (mut alice, mut bob) = (Party::new(), Party::new());
         alice.send(&["a"]);
@@ -602,6 +640,17 @@ mod probes {
         assert_eq!(alice.delivery.next_deadline(), None);
         assert!(parsed(&alice.seal()[0]).probe.is_some(), "with the last of them");
         assert_eq!(alice.delivery.next_deadline(), Some(alice.now_ms + 2 * PROBE_DELAY_MS));
+    }
+
+    #[test]
+    fn what_is_sealed_again_puts_a_probe_off() {
+        let mut alice = Party::new();
+        alice.send(&["a"]);
+        alice.now_ms += 2_000;
+        let asks = Asks { resend_all: true, ..Asks::default() };
+        alice.accept(&forged(Receipt::default(), asks));
+        assert_eq!(alice.seal().len(), 1);
+        assert!(parsed(&alice.wait(PROBE_DELAY_MS)).probe.is_some());
     }
 
     #[test]
