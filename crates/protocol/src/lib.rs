@@ -63,8 +63,8 @@ pub use keys::{
     SignedPrekey, SignedPrekeyPair,
 };
 pub use peer::{
-    LegacyItem, OpenError, OpenedMessage, PeerKeys, PeerRecord, SealedMessage, StoredError,
-    UserRecord,
+    LegacyItem, MAX_FORMER_IDENTITIES, OpenError, OpenedMessage, PeerKeys, PeerRecord,
+    SealedMessage, StoredError, UserRecord,
 };
 pub use record::{MAX_INITIATIONS, MAX_OLDER_SESSIONS, Opened, Record, Sealed};
 pub use sealed::{SEALED_OVERHEAD, SealedError, StorageKey};

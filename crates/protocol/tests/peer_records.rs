@@ -219,7 +219,16 @@ fn a_bundle_that_was_replaced_and_one_without_wire_4_are_told_from_the_record() 
     let new = of(&rotated, later);
     let theirs = PeerKeys { bundle: bundle.clone(), v4: Some(new.clone()) };
     let ours = alice.prekeys.local_keys();
-    let record = alice.record.following(ours, &theirs, later, &mut world.rng).unwrap();
+    let record = alice
+        .record
+        .following(
+            ours,
+            &theirs,
+            Parties { sender: "bob", recipient: "alice" },
+            later,
+            &mut world.rng,
+        )
+        .unwrap();
     assert_eq!(record.newest_bundle_ms(), new.valid_until_ms());
     assert!(old.valid_until_ms() < record.newest_bundle_ms(), "the old one is told by its end");
 }

@@ -155,7 +155,10 @@ async fn look_up(
         let answer = relay.bundle(&peer).await;
         let known = matches!(answer, Ok(Some(_)));
         let incoming = match answer {
-            Ok(Some(bundle)) => Incoming::Bundle { peer: peer.clone(), bundle: Box::new(bundle) },
+            Ok(Some(bundle)) => {
+                let (peer, bundle) = (peer.clone(), Box::new(bundle));
+                Incoming::Bundle { peer, bundle, announced: false }
+            }
             Ok(None) => Incoming::Unknown { peer: peer.clone() },
             Err(_) if patience == Patience::Once => Incoming::Unknown { peer: peer.clone() },
             Err(_) => {

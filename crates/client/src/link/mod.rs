@@ -116,11 +116,8 @@ pub(crate) enum Incoming {
     Bundle {
         peer: String,
         bundle: Box<PublicKeyBundle>,
-    },
-    /// The same, unasked: the peer has just connected, perhaps after an absence.
-    Announced {
-        peer: String,
-        bundle: Box<PublicKeyBundle>,
+        /// The relay announces them now, so the peer may have been away; else it was asked.
+        announced: bool,
     },
     /// The relay knows no such peer (yet).
     Unknown {

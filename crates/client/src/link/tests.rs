@@ -209,9 +209,7 @@ impl User {
 
     async fn bundle(&mut self) -> String {
         match self.next().await {
-            Incoming::Bundle { bundle, .. } | Incoming::Announced { bundle, .. } => {
-                bundle.v4.unwrap()
-            }
+            Incoming::Bundle { bundle, .. } => bundle.v4.unwrap(),
             _ => panic!("something else than a bundle"),
         }
     }

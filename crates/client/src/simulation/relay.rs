@@ -54,6 +54,8 @@ impl Manners {
 struct Present {
     inbox: mpsc::Sender<Incoming>,
     watches: BTreeSet<String>,
+    /// Asked for while the connection was broken: the link asks again when it stands.
+    lookups: Vec<String>,
     state: Arc<LinkState>,
 }
 
@@ -122,7 +124,8 @@ impl Relay {
     pub(super) fn request(&mut self, state: &Arc<LinkState>, request: Request) {
         match request {
             Request::Attach { user, bundle, inbox, done, .. } => {
-                let present = Present { inbox, watches: BTreeSet::new(), state: state.clone() };
+                let (watches, lookups) = (BTreeSet::new(), Vec::new());
+                let present = Present { inbox, watches, lookups, state: state.clone() };
                 state.connected.store(true, Ordering::Relaxed);
                 self.present.insert(user.to_string(), present);
                 self.announce(&user, bundle);
@@ -144,7 +147,8 @@ impl Relay {
                 }
                 match self.bundles.get(&peer).cloned() {
                     Some(bundle) => {
-                        self.tell(&user, Incoming::Bundle { peer, bundle: Box::new(bundle) });
+                        let bundle = Box::new(bundle);
+                        self.tell(&user, Incoming::Bundle { peer, bundle, announced: false });
                     }
                     None => self.tell(&user, Incoming::Unknown { peer }),
                 }
@@ -158,13 +162,9 @@ impl Relay {
                 let kept = self.prekeys.entry(user.to_string()).or_default();
                 kept.extend(prekeys);
             }
-            Request::Lookup { user, peer } => match self.bundles.get(&peer).cloned() {
-                Some(bundle) => {
-                    let prekey = self.prekeys.get_mut(&peer).and_then(Vec::pop);
-                    let bundle = Box::new(bundle);
-                    self.tell(&user, Incoming::Found { peer, bundle, prekey });
-                }
-                None => self.tell(&user, Incoming::Unknown { peer }),
+            Request::Lookup { user, peer } => match self.away.get_mut(&*user) {
+                Some(away) => away.lookups.push(peer),
+                None => self.look_up(&user, peer),
             },
             Request::Send(messages) => {
                 for message in messages {
@@ -173,6 +173,17 @@ impl Relay {
             }
             Request::Quiet { .. } | Request::Wake | Request::Committed(_) => {}
         }
+    }
+
+    fn look_up(&mut self, user: &str, peer: String) {
+        let found = match self.bundles.get(&peer).cloned() {
+            Some(bundle) => {
+                let prekey = self.prekeys.get_mut(&peer).and_then(Vec::pop);
+                Incoming::Found { peer, bundle: Box::new(bundle), prekey }
+            }
+            None => Incoming::Unknown { peer },
+        };
+        self.tell(user, found);
     }
 
     fn announce(&mut self, user: &str, bundle: PublicKeyBundle) {
@@ -185,7 +196,7 @@ impl Relay {
             .collect();
         for id in watching {
             let (peer, bundle) = (user.to_owned(), Box::new(bundle.clone()));
-            self.tell(&id, Incoming::Announced { peer, bundle });
+            self.tell(&id, Incoming::Bundle { peer, bundle, announced: true });
         }
     }
 
@@ -206,10 +217,12 @@ impl Relay {
 
     /// A broken connection stands again.
     pub(super) fn reconnected(&mut self, user: &str) {
-        let Some(present) = self.away.remove(user) else { return };
+        let Some(mut present) = self.away.remove(user) else { return };
         present.state.connected.store(true, Ordering::Relaxed);
+        let lookups = std::mem::take(&mut present.lookups);
         self.present.insert(user.to_owned(), present);
         self.tell(user, Incoming::Connected);
+        lookups.into_iter().for_each(|peer| self.look_up(user, peer));
         if let Some(bundle) = self.bundles.get(user).cloned() {
             self.announce(user, bundle);
         }

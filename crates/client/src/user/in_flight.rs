@@ -92,12 +92,10 @@ impl InFlight {
         self.take(&id).map(|landed| (id, landed))
     }
 
-    /// The client closes: nobody will tell what became of these.
-    pub(super) fn abandon(&mut self) {
+    /// Takes out what is left.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = (String, Landed)> {
         self.deadlines.clear();
-        for (id, Waiting { to, flight, .. }) in self.waiting.drain() {
-            flight.answer(&id, Err(Error::delivery_failed(&to)));
-        }
+        self.waiting.drain().map(|(id, Waiting { to, flight, .. })| (id, Landed { to, flight }))
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {

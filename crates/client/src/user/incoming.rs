@@ -160,6 +160,7 @@ impl User {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let OpenedMessage { record, delivered, handled, used_one_time } = opened;
         let is_new = peer.record().is_none();
+        peer.heard();
         peer.working = Some(record);
         for seq in handled {
             let id = stvor_protocol::message_id(&self.id, &from, seq);
@@ -188,7 +189,7 @@ impl User {
         step.opened.push(Opened { from, nonce, envelope });
     }
 
-    fn watch(&mut self, peer_id: &str) {
+    pub(super) fn watch(&mut self, peer_id: &str) {
         let peer = peer_id.to_owned();
         self.link.request(Request::Watch { user: self.id.clone(), peer });
     }
@@ -204,17 +205,17 @@ impl User {
     ) -> Option<Envelope> {
         let from = envelope.from.clone();
         let fingerprint = record.their_identity().map(|identity| identity.fingerprint());
-        let pinned = self.peers.get(&from)?.pinned;
-        if let Some(fingerprint) = fingerprint.filter(|_| !pinned) {
+        // A pin alone says nothing of this identity: it may have been set before any was seen.
+        let peer = self.peers.get(&from)?;
+        let known = peer.record().and_then(PeerRecord::their_identity);
+        let checked = peer.pinned && known.is_some() && known == record.their_identity();
+        if let Some(fingerprint) = fingerprint.filter(|_| !checked) {
             match self.stores.tofu.verify_fingerprint(&self.id, &from, &fingerprint).await {
                 Ok(None) => step.pins.push((from.clone(), fingerprint)),
                 Ok(Some(true)) => self.peers.get_mut(&from)?.pinned = true,
+                // Whoever writes in the peer's name decides nothing: what the relay shows does.
                 Ok(Some(false)) => {
-                    let peer = self.peers.get_mut(&from)?;
-                    step.note(&from, peer);
-                    peer.blocked = Some(fingerprint.clone());
-                    self.events.error(Error::identity_changed(&from, &fingerprint));
-                    self.hold(envelope, step);
+                    self.ask_who_it_is(envelope, step);
                     return None;
                 }
                 Err(error) => {
@@ -254,23 +255,23 @@ impl User {
     async fn open_legacy(&mut self, envelope: Envelope, step: &mut Step) {
         let from = envelope.from.clone();
         let Some(peer) = self.peers.get(&from) else { return };
-        let has_legacy = peer.record().is_some_and(|record| record.legacy().is_some());
-        if !has_legacy {
-            // A peer that has wire 4 does not fall back: somebody wants us to.
-            if peer.speaks_wire4() {
-                return self.reject(envelope, Error::downgraded(&from), step);
-            }
-            if self.legacy_peers == LegacyPeers::Refuse {
-                return self.reject(envelope, Error::legacy_refused(&from), step);
-            }
-        }
         let decoded = (decode(&envelope.header), decode(&envelope.ciphertext));
         let (Some(header), Some(ciphertext)) = decoded else {
             return self.reject(envelope, Error::decryption_failed(&from), step);
         };
-        let Some(nonce) = header.last_chunk::<12>().copied() else {
+        let Ok(header) = <[u8; HEADER_LENGTH]>::try_from(header) else {
             return self.reject(envelope, Error::decryption_failed(&from), step);
         };
+        if self.legacy_peers == LegacyPeers::Refuse {
+            return self.reject(envelope, Error::legacy_refused(&from), step);
+        }
+        if peer.record().is_none_or(|record| record.legacy().is_none()) {
+            // A peer that has wire 4 does not fall back: somebody wants us to.
+            if peer.speaks_wire4() {
+                return self.reject(envelope, Error::downgraded(&from), step);
+            }
+        }
+        let nonce = nonce_of(&header);
         let opened = match self.decrypt_legacy(&from, &header, &ciphertext) {
             Ok(opened) => opened,
             Err(error) => return self.legacy_not_opened(envelope, &error, step),
@@ -377,8 +378,7 @@ impl User {
     fn ask_who_it_is(&mut self, envelope: Envelope, step: &mut Step) {
         let from = envelope.from.clone();
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        let ask =
-            peer.is_known() && peer.refreshed_at.is_none_or(|at| at.elapsed() > REFRESH_INTERVAL);
+        let ask = peer.refreshed_at.is_none_or(|at| at.elapsed() > REFRESH_INTERVAL);
         if !ask {
             return self.reject(envelope, Error::decryption_failed(&from), step);
         }

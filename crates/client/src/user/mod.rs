@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::clock::Clock;
 use crate::config::LegacyPeers;
-use crate::events::{Content, Events, SendOptions, Sent, SentStatus};
+use crate::events::{Content, Events, SendOptions, Sent};
 use crate::link::{Attachment, Incoming, Link, Request};
 use crate::metrics::Counters;
 use crate::random::Random;
@@ -213,10 +213,8 @@ impl User {
     async fn incoming(&mut self, incoming: Incoming, step: &mut Step) {
         match incoming {
             Incoming::Message(envelope) => self.message(envelope, step).await,
-            Incoming::Bundle { peer, bundle } => self.bundle(peer, *bundle, step).await,
-            Incoming::Announced { peer, bundle } => {
-                self.appeared(&peer, &bundle, step);
-                self.bundle(peer, *bundle, step).await;
+            Incoming::Bundle { peer, bundle, announced } => {
+                self.bundle(peer, *bundle, announced, step).await;
             }
             Incoming::Unknown { peer } => self.unknown(&peer, step).await,
             Incoming::Found { peer, bundle, prekey } => {
@@ -231,7 +229,8 @@ impl User {
         }
     }
 
-    /// Waits a moment for the relay to take what was sent; everything else ends now.
+    /// Waits a moment for the relay to take what was sent; everything else ends now. What its
+    /// sender is told was not sent does not stay in an outbox, to be sent by the next stay.
     async fn farewell(
         &mut self,
         commands: &mut mpsc::UnboundedReceiver<Command>,
@@ -241,47 +240,63 @@ impl User {
         while let Ok(command) = commands.try_recv() {
             refuse(command);
         }
-        for (_, peer) in self.peers.drain() {
-            peer.abandon();
+        let mut step = Step::default();
+        let peers: Vec<String> = self.peers.keys().cloned().collect();
+        for id in peers {
+            let unsent = self.peers.get_mut(&id).map(Peer::abandon).unwrap_or_default();
+            unsent.into_iter().for_each(|seq| self.withdraw(&id, seq, &mut step));
         }
         let end = Instant::now() + FAREWELL.min(self.timeout);
         while !self.in_flight.is_empty() {
             tokio::select! {
                 arrived = arrivals.recv() => match arrived {
-                    Some(Incoming::Taken { id, status }) => self.answer(&id, Ok(status)),
-                    Some(Incoming::Refused { id, error }) => self.answer(&id, Err(error)),
+                    Some(Incoming::Taken { id, status }) => {
+                        if let Some(landed) = self.in_flight.take(&id) {
+                            landed.flight.answer(&id, Ok(status));
+                        }
+                    }
+                    Some(Incoming::Refused { id, error }) => {
+                        if let Some(landed) = self.in_flight.take(&id) {
+                            self.unsent(&id, landed, error, &mut step);
+                        }
+                    }
                     Some(_) => {} // not acknowledged: the relay keeps it where it can
                     None => break,
                 },
                 () = sleep_until(end) => break,
             }
         }
-        self.in_flight.abandon();
-    }
-
-    /// Too late for a step: the send is answered, and that is all.
-    fn answer(&mut self, relay_id: &str, outcome: Result<SentStatus, Error>) {
-        if let Some(landed) = self.in_flight.take(relay_id) {
-            landed.flight.answer(relay_id, outcome);
+        let left: Vec<_> = self.in_flight.take_all().collect();
+        for (id, landed) in left {
+            let error = Error::delivery_failed(&landed.to);
+            self.unsent(&id, landed, error, &mut step);
         }
+        self.commit(step).await;
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let (in_flight, peers) = (self.in_flight.next_deadline(), self.timers.earliest());
-        let due = [in_flight, peers, self.retry_at].into_iter().flatten().min();
-        Some(due.unwrap_or_else(|| self.next_rotation()).min(self.next_rotation()))
+        // While a store has just failed, what needs it waits.
+        let others = match self.retry_at {
+            Some(at) => Some(at),
+            None => self.timers.earliest().into_iter().chain([self.next_rotation()]).min(),
+        };
+        self.in_flight.next_deadline().into_iter().chain(others).min()
     }
 
     /// Does what is due, and tries again what a failed store held up.
     async fn overdue(&mut self, step: &mut Step) {
         let now = Instant::now();
         self.expire_in_flight(now, step);
+        match self.retry_at {
+            Some(at) if at > now => return,
+            Some(_) => {
+                self.retry_at = None;
+                self.retry_held(step).await;
+            }
+            None => {}
+        }
         self.alarms(now, step);
         self.rotate(step);
-        if self.retry_at.is_some_and(|at| at <= now) {
-            self.retry_at = None;
-            self.retry_held(step).await;
-        }
     }
 }
 

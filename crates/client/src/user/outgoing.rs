@@ -211,10 +211,20 @@ impl User {
 
     /// A message did not reach the relay, or did so nobody knows when.
     fn failed(&mut self, relay_id: &str, landed: Landed, error: Error, step: &mut Step) {
-        let Landed { to, flight } = landed;
+        let to = landed.to.clone();
+        self.unsent(relay_id, landed, error, step);
         if let Some(peer) = self.peers.get_mut(&to) {
             peer.failed += 1;
+            if peer.speaks_wire4() && peer.lost_too_much(false) {
+                self.begin_anew(&to, step);
+            }
         }
+        self.made_room(&to, step);
+    }
+
+    /// Tells the sender, if one waits for the relay, that the message was not sent.
+    pub(super) fn unsent(&mut self, relay_id: &str, landed: Landed, error: Error, step: &mut Step) {
+        let Landed { to, flight } = landed;
         match &flight {
             // Its sender is told that it failed, so it must not arrive later by our doing.
             Flight::Content { seq, done: Some(_), .. } => self.withdraw(&to, *seq, step),
@@ -222,7 +232,6 @@ impl User {
             Flight::Content { done: None, .. } | Flight::Again | Flight::Legacy(_) => {}
         }
         flight.answer(relay_id, Err(error));
-        self.made_room(&to, step);
     }
 
     /// One message fewer is on its way to a peer: the next may go.

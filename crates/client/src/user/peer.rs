@@ -29,6 +29,10 @@ const MAX_LOST: u32 = 128;
 const WINDOW: u32 = 100;
 const _: () = assert!(MAX_LOST + WINDOW < stvor_protocol::MAX_SKIP);
 
+/// The same in wire 4, which skips further.
+const MAX_LOST_4: u32 = 1024;
+const _: () = assert!(MAX_LOST_4 + WINDOW < stvor_protocol::MAX_SKIP_4);
+
 /// One peer.
 #[derive(Default)]
 pub(super) struct Peer {
@@ -79,8 +83,11 @@ pub(super) struct Peer {
 /// Why the relay was asked for the keys of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Seeking {
-    /// To begin the first session.
-    First,
+    /// To begin the first session, once the look-up is answered: with a one-time prekey, or
+    /// without.
+    First { answered: bool },
+    /// To begin another, since more was lost on the way than the peer can skip.
+    Anew,
     /// To begin another, since the peer seems to have lost the ones there are.
     Heal {
         /// When the session began of what could not be opened, as that says.
@@ -268,7 +275,8 @@ impl Peer {
     /// dropped counts only once the peer has come back: while it stays, it reads.
     pub(super) fn lost_too_much(&self, came_back: bool) -> bool {
         let unconfirmed = if came_back { self.unconfirmed } else { 0 };
-        self.failed + unconfirmed >= MAX_LOST
+        let most = if self.speaks_wire4() { MAX_LOST_4 } else { MAX_LOST };
+        self.failed + unconfirmed >= most
     }
 
     /// Whether nobody waits for anything here.
@@ -297,14 +305,20 @@ impl Peer {
         [sends, waiters, receipts, unsent, held, self.stranger_until].into_iter().flatten().min()
     }
 
-    /// Ends every wait because the client is closing.
-    pub(super) fn abandon(self) {
-        self.sends.into_iter().for_each(|send| (send.done)(Err(Error::client_not_ready())));
-        self.receipts.into_values().for_each(|(_, done)| done(Err(Error::client_not_ready())));
-        let unsent = self.unsent.into_values().filter_map(|unsent| unsent.done);
-        unsent.for_each(|done| done(Err(Error::client_not_ready())));
-        for (_, done) in self.waiters {
+    /// Ends every wait because the client is closing. Returns the numbers of the messages in the
+    /// outbox whose senders were told that they were not sent.
+    pub(super) fn abandon(&mut self) -> Vec<u64> {
+        let closing = || Err(Error::client_not_ready());
+        self.sends.drain(..).for_each(|send| (send.done)(closing()));
+        self.receipts.drain().for_each(|(_, (_, done))| done(closing()));
+        for (_, done) in self.waiters.drain(..) {
             let _nobody_waits = done.send(false);
         }
+        let unsent = self.unsent.drain().filter_map(|(seq, unsent)| Some((seq, unsent.done?)));
+        let tell = |(seq, done): (u64, Done)| {
+            done(closing());
+            seq
+        };
+        unsent.map(tell).collect()
     }
 }

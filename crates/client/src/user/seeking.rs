@@ -27,7 +27,7 @@ impl User {
         if peer.seeking.is_none()
             && peer.record().is_none_or(|record| record.sending_session().is_none())
         {
-            peer.seeking = Some(Seeking::First);
+            peer.seeking = Some(Seeking::First { answered: false });
             self.look_up(peer_id);
         }
     }
@@ -90,12 +90,35 @@ impl User {
         one_time: Option<OneTimePrekey>,
         step: &mut Step,
     ) {
-        if let Some(peer) = self.peers.get_mut(&peer_id) {
-            peer.one_time = one_time;
-        }
-        self.bundle(peer_id.clone(), raw, step).await;
+        self.looked_up(&peer_id, one_time);
+        self.bundle(peer_id.clone(), raw, false, step).await;
         if let Some(peer) = self.peers.get_mut(&peer_id) {
             peer.one_time = None; // it belongs to this answer
+        }
+    }
+
+    /// A look-up is answered: the first session need not wait any longer.
+    pub(super) fn looked_up(&mut self, peer_id: &str, one_time: Option<OneTimePrekey>) {
+        let Some(peer) = self.peers.get_mut(peer_id) else { return };
+        peer.one_time = one_time;
+        if let Some(Seeking::First { answered }) = &mut peer.seeking {
+            *answered = true;
+        }
+    }
+
+    /// So much was lost on its way to a peer that it may not be able to skip it: the messages that
+    /// follow go over a new session.
+    pub(super) fn begin_anew(&mut self, peer_id: &str, step: &mut Step) {
+        let Some(peer) = self.peers.get_mut(peer_id) else { return };
+        peer.heard();
+        if peer.seeking.is_some() {
+            return;
+        }
+        peer.seeking = Some(Seeking::Anew);
+        if peer.announced.is_some() {
+            self.begin_sought(peer_id, step);
+        } else {
+            self.watch(peer_id);
         }
     }
 
@@ -113,14 +136,16 @@ impl User {
         };
         let record = peer.record().cloned().unwrap_or_else(|| PeerRecord::new(now_ms));
         let after_ms = match seeking {
-            Seeking::First if record.sending_session().is_some() => {
+            Seeking::First { .. } if record.sending_session().is_some() => {
                 peer.seeking = None; // the peer has begun meanwhile
                 return;
             }
-            Seeking::First => None,
+            Seeking::First { answered: false } => return,
+            Seeking::First { answered: true } | Seeking::Anew => None,
             Seeking::Heal { after_ms } => Some(after_ms),
         };
-        let one_time = peer.one_time.take().filter(|_| after_ms.is_none());
+        let is_first = matches!(seeking, Seeking::First { .. });
+        let one_time = peer.one_time.take().filter(|_| is_first);
         let parties = Parties { sender: &self.id, recipient: peer_id };
         let begun = record.begin(
             self.own.prekeys(),

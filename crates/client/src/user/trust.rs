@@ -2,7 +2,9 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
-use stvor_protocol::{PeerKeys, PeerRecord, PrekeyBundle, V4Error, VerifiedV4};
+use stvor_protocol::{
+    Parties, PeerKeys, PeerRecord, PrekeyBundle, V4Error, VerifiedBundle, VerifiedV4,
+};
 use stvor_wire::PublicKeyBundle;
 use tokio::time::Instant;
 
@@ -69,8 +71,14 @@ impl User {
         }
     }
 
-    /// The relay shows a peer's keys.
-    pub(super) async fn bundle(&mut self, peer_id: String, raw: PublicKeyBundle, step: &mut Step) {
+    /// The relay shows a peer's keys, because it was asked or because they are announced.
+    pub(super) async fn bundle(
+        &mut self,
+        peer_id: String,
+        raw: PublicKeyBundle,
+        is_news: bool,
+        step: &mut Step,
+    ) {
         if self.load(&peer_id, step).await.is_err() {
             self.attention.insert(peer_id);
             return self.retry_soon();
@@ -90,21 +98,25 @@ impl User {
                 self.attention.insert(peer_id);
                 return self.retry_soon();
             }
+        } else if is_news {
+            self.came_back(&peer_id, step);
         }
         self.release(&peer_id, step).await;
     }
 
-    /// A peer has connected. With the keys that it had before it may have been away while the
-    /// relay dropped messages.
-    pub(super) fn appeared(&mut self, peer_id: &str, raw: &PublicKeyBundle, step: &mut Step) {
-        let shown = self.peers.get(peer_id).and_then(|peer| peer.announced.as_ref());
-        if shown.is_none_or(|shown| shown.raw != *raw) {
-            return;
+    /// A peer announces the same keys again: perhaps it was away while the relay dropped messages.
+    fn came_back(&mut self, peer_id: &str, step: &mut Step) {
+        let behind = self.peers.get(peer_id).filter(|peer| peer.lost_too_much(true));
+        match behind.map(Peer::speaks_wire4) {
+            Some(true) => self.begin_anew(peer_id, step),
+            Some(false) => self.begin_legacy_anew(peer_id, step),
+            None => {}
         }
         self.probe_soon(peer_id, step);
-        let Some(peer) = self.peers.get_mut(peer_id).filter(|p| p.lost_too_much(true)) else {
-            return;
-        };
+    }
+
+    fn begin_legacy_anew(&mut self, peer_id: &str, step: &mut Step) {
+        let Some(peer) = self.peers.get_mut(peer_id) else { return };
         let Some(record) = peer.record() else { return };
         if let Some(legacy) = record.legacy() {
             let anew = legacy.begin_anew(&mut self.random);
@@ -142,10 +154,7 @@ impl User {
                 })?)
             }
             // Somebody has taken out what tells of wire 4, or the peer has gone back to less.
-            None if record.is_some_and(|record| {
-                record.speaks_wire4() && record.their_identity() == Some(bundle.identity_key())
-            }) =>
-            {
+            None if self.has_shown_wire4(peer_id, &bundle) => {
                 return Err(Error::downgraded(peer_id));
             }
             None => None,
@@ -157,6 +166,17 @@ impl User {
             return Err(Error::outdated_bundle(peer_id));
         }
         Ok(PeerKeys { bundle, v4 })
+    }
+
+    /// Whether this identity was seen with wire 4, in a message or in a bundle.
+    fn has_shown_wire4(&self, peer_id: &str, bundle: &VerifiedBundle) -> bool {
+        let Some(peer) = self.peers.get(peer_id) else { return false };
+        let seen = peer.record().is_some_and(|r| r.has_seen_wire4_of(bundle.identity_key()));
+        let shown = peer.announced.as_ref().is_some_and(|shown| {
+            let PeerKeys { bundle: known, v4 } = &shown.verified;
+            v4.is_some() && known.identity_key() == bundle.identity_key()
+        });
+        seen || shown
     }
 
     /// Checks new keys against the pin; takes them, or blocks the peer.
@@ -199,7 +219,9 @@ impl User {
         peer.blocked = None;
         if let Some(record) = peer.record() {
             let keys = self.own.prekeys().local_keys();
-            let next = record.following(keys, &announced.verified, now_ms, &mut self.random);
+            let parties = Parties { sender: peer_id, recipient: &self.id };
+            let next =
+                record.following(keys, &announced.verified, parties, now_ms, &mut self.random);
             if let Some(next) = next {
                 peer.working = Some(next);
                 step.change(peer_id);
@@ -246,6 +268,7 @@ impl User {
     /// The relay knows no such peer, or could not say whether their keys are still the same.
     pub(super) async fn unknown(&mut self, peer_id: &str, step: &mut Step) {
         self.refuse_impatient(peer_id);
+        self.looked_up(peer_id, None);
         self.begin_sought(peer_id, step); // with the keys known from before, if there are any
         self.open_held(peer_id, step).await;
         step.touch(peer_id);

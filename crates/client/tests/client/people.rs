@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stvor_client::{
-    App, Client, Config, Content, Error, Events, Received, SendOptions, Sent, Stores,
+    App, Client, Config, Content, Error, Events, Receipt, Received, SendOptions, Sent, Stores,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -27,11 +27,22 @@ pub(crate) async fn open(url: &str) -> App {
 pub(crate) struct Person {
     pub(crate) client: Client,
     pub(crate) messages: mpsc::UnboundedReceiver<Received>,
+    pub(crate) receipts: mpsc::UnboundedReceiver<Receipt>,
     pub(crate) errors: mpsc::UnboundedReceiver<Error>,
+}
+
+/// Whoever does not listen.
+pub(crate) struct Deaf;
+
+impl Events for Deaf {
+    fn messages(&self, _: Vec<Received>) {}
+    fn receipts(&self, _: Vec<Receipt>) {}
+    fn error(&self, _: Error) {}
 }
 
 struct Ears {
     messages: mpsc::UnboundedSender<Received>,
+    receipts: mpsc::UnboundedSender<Receipt>,
     errors: mpsc::UnboundedSender<Error>,
 }
 
@@ -40,7 +51,9 @@ impl Events for Ears {
         batch.into_iter().for_each(|message| drop(self.messages.send(message)));
     }
 
-    fn receipts(&self, _: Vec<stvor_client::Receipt>) {}
+    fn receipts(&self, batch: Vec<Receipt>) {
+        batch.into_iter().for_each(|receipt| drop(self.receipts.send(receipt)));
+    }
 
     fn error(&self, error: Error) {
         drop(self.errors.send(error));
@@ -54,10 +67,12 @@ impl Person {
 
     pub(crate) async fn join_with(app: &App, user_id: &str, stores: Stores) -> Self {
         let (message_sender, messages) = mpsc::unbounded_channel();
+        let (receipt_sender, receipts) = mpsc::unbounded_channel();
         let (error_sender, errors) = mpsc::unbounded_channel();
-        let ears = Arc::new(Ears { messages: message_sender, errors: error_sender });
-        let client = app.connect(user_id, stores, ears).await.unwrap();
-        Self { client, messages, errors }
+        let ears =
+            Ears { messages: message_sender, receipts: receipt_sender, errors: error_sender };
+        let client = app.connect(user_id, stores, Arc::new(ears)).await.unwrap();
+        Self { client, messages, receipts, errors }
     }
 
     /// Enqueued by the call itself, not by the first poll.
@@ -87,6 +102,11 @@ impl Person {
         let message = soon(self.messages.recv()).await;
         self.client.handled(vec![(message.sender_id.clone(), message.ticket)]);
         (message.sender_id, String::from_utf8(message.content.as_bytes().to_vec()).unwrap())
+    }
+
+    /// The next receipt for something that this user has sent.
+    pub(crate) async fn receipt(&mut self) -> Receipt {
+        soon(self.receipts.recv()).await
     }
 
     pub(crate) async fn error(&mut self) -> Error {

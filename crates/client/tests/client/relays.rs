@@ -39,8 +39,8 @@ struct State {
     mailbox: HashMap<String, Vec<Value>>,
     /// Every `message` frame that arrived.
     seen: Vec<Value>,
-    /// So many messages are read and forgotten, unacknowledged.
-    swallow: usize,
+    /// The user whose messages are read and forgotten, unacknowledged.
+    swallowed: Option<String>,
     refuse: bool,
     refused: usize,
 }
@@ -56,7 +56,7 @@ impl FakeRelay {
             keys: Vec::new(),
             mailbox: HashMap::new(),
             seen: Vec::new(),
-            swallow: 0,
+            swallowed: None,
             refuse: false,
             refused: 0,
         };
@@ -71,9 +71,9 @@ impl FakeRelay {
         self.kick.send_modify(|n| *n += 1);
     }
 
-    /// The next `n` messages are lost.
-    pub(crate) fn swallow(&self, n: usize) {
-        self.state.lock().unwrap().swallow = n;
+    /// From now on messages of this user are lost, and of everybody else they are not.
+    pub(crate) fn swallow(&self, from: Option<&str>) {
+        self.state.lock().unwrap().swallowed = from.map(str::to_owned);
     }
 
     /// Whether new connections are closed at once.
@@ -92,9 +92,20 @@ impl FakeRelay {
         state.keys.iter().find(|(known, _)| known == user).unwrap().1.clone()
     }
 
+    /// Whether a user was ever announced.
+    pub(crate) fn knows(&self, user: &str) -> bool {
+        self.state.lock().unwrap().keys.iter().any(|(known, _)| known == user)
+    }
+
     /// Every `message` frame so far.
     pub(crate) fn seen(&self) -> Vec<Value> {
         self.state.lock().unwrap().seen.clone()
+    }
+
+    /// Every `message` frame of this user so far: contents, receipts, questions.
+    pub(crate) fn seen_from(&self, user: &str) -> Vec<Value> {
+        let state = self.state.lock().unwrap();
+        state.seen.iter().filter(|frame| frame["from"] == user).cloned().collect()
     }
 
     /// Sends a frame to a user's connection, as only a hostile relay does.
@@ -199,8 +210,7 @@ impl State {
 
     fn message(&mut self, frames: &Frames, frame: Value) {
         self.seen.push(frame.clone());
-        if self.swallow > 0 {
-            self.swallow -= 1;
+        if self.swallowed.as_deref() == frame["from"].as_str() {
             return;
         }
         let to = frame["to"].as_str().unwrap();

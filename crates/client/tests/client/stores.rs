@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::people::{Person, open};
+use crate::people::{Deaf, Person, open};
 use crate::relays::{FakeRelay, Kind};
 use async_trait::async_trait;
 use stvor_client::{Changes, Code, ReplayCache, SessionStore, StoreError, Stores};
 use stvor_protocol::{PeerRecord, UserRecord};
 
-/// Fails so many times, then works.
+/// Works, until told how often to fail.
 struct Failing {
     inner: Stores,
     saves: AtomicUsize,
@@ -17,11 +17,17 @@ struct Failing {
 }
 
 impl Failing {
-    fn stores(saves: usize, nonces: usize) -> Stores {
+    fn stores() -> (Stores, Arc<Self>) {
         let inner = Stores::memory();
-        let failing = Self { inner: inner.clone(), saves: saves.into(), nonces: nonces.into() };
-        let failing = Arc::new(failing);
-        Stores { sessions: failing.clone(), replay: failing, ..inner }
+        let (saves, nonces) = (0.into(), 0.into());
+        let failing = Arc::new(Self { inner: inner.clone(), saves, nonces });
+        (Stores { sessions: failing.clone(), replay: failing.clone(), ..inner }, failing)
+    }
+
+    /// The next `saves` saves fail, and the next `nonces` checks of a nonce.
+    fn fail(&self, saves: usize, nonces: usize) {
+        self.saves.store(saves, Ordering::SeqCst);
+        self.nonces.store(nonces, Ordering::SeqCst);
     }
 }
 
@@ -60,11 +66,28 @@ impl ReplayCache for Failing {
 }
 
 #[tokio::test]
+async fn a_user_whose_prekeys_are_not_saved_is_not_shown_and_can_connect_later() {
+    let relay = FakeRelay::start(Kind::Mock).await;
+    let app = open(&relay.url).await;
+    let (stores, failing) = Failing::stores();
+    failing.fail(1, 0);
+    let error = app.connect("alice", stores.clone(), Arc::new(Deaf)).await.unwrap_err();
+    assert_eq!((error.code, error.retryable), (Code::StorageFailed, true));
+    assert!(!relay.knows("alice"), "nobody may use keys that we would not know again");
+    let mut alice = Person::join_with(&app, "alice", stores).await;
+    let bob = Person::join(&app, "bob").await;
+    bob.send("alice", "hello").await.unwrap();
+    assert_eq!(alice.next().await.1, "hello");
+}
+
+#[tokio::test]
 async fn a_send_whose_step_is_not_saved_fails_and_the_next_one_arrives() {
     let relay = FakeRelay::start(Kind::Mock).await;
     let app = open(&relay.url).await;
-    let alice = Person::join_with(&app, "alice", Failing::stores(1, 0)).await;
+    let (stores, failing) = Failing::stores();
+    let alice = Person::join_with(&app, "alice", stores).await;
     let mut bob = Person::join(&app, "bob").await;
+    failing.fail(1, 0);
     let error = alice.send("bob", "one").await.unwrap_err();
     assert_eq!((error.code, error.retryable), (Code::StorageFailed, true));
     assert!(relay.seen().is_empty(), "nothing leaves before it is committed");
@@ -78,7 +101,9 @@ async fn a_received_message_whose_step_is_not_saved_is_opened_again() {
         let relay = FakeRelay::start(Kind::Mock).await;
         let app = open(&relay.url).await;
         let alice = Person::join(&app, "alice").await;
-        let mut bob = Person::join_with(&app, "bob", Failing::stores(saves, nonces)).await;
+        let (stores, failing) = Failing::stores();
+        let mut bob = Person::join_with(&app, "bob", stores).await;
+        failing.fail(saves, nonces);
         for n in 0..3 {
             alice.send("bob", &n.to_string()).await.unwrap();
         }

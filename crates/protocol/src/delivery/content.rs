@@ -21,7 +21,7 @@ pub enum ContentKind {
 }
 
 impl ContentKind {
-    pub(super) fn code(self) -> u8 {
+    pub(crate) fn code(self) -> u8 {
         match self {
             Self::Text => 0,
             Self::Bytes => 1,
@@ -29,7 +29,7 @@ impl ContentKind {
         }
     }
 
-    pub(super) fn from_code(code: u8) -> Option<Self> {
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
         [Self::Text, Self::Bytes, Self::Cbor].into_iter().find(|kind| kind.code() == code)
     }
 }

@@ -109,6 +109,11 @@ impl Inbox {
         Receipt { received: self.last, handled, have }
     }
 
+    /// What was delivered and not handled, and an inbox that has received nothing.
+    pub(super) fn begun_anew(&self) -> (Self, Vec<InboxItem>) {
+        (Self::default(), self.items.iter().cloned().collect())
+    }
+
     /// Learns what the sender says about its order: what lies between `prev` and `seq`, and below
     /// `oldest`, will never come unless it is here. Returns what is in order now.
     pub(super) fn learn(&mut self, place: &Place) -> Vec<InboxItem> {

@@ -81,6 +81,8 @@ pub struct Delivery {
     probing: Probing,
     /// When messages were last sealed again at the peer's request.
     passed_ms: Option<u64>,
+    /// When the peer was last asked for something.
+    asked_ms: Option<u64>,
 }
 
 /// The receipt that the peer is waiting for.
@@ -150,6 +152,7 @@ impl Delivery {
             gap: None,
             probing: Probing::default(),
             passed_ms: None,
+            asked_ms: None,
         }
     }
 
@@ -160,6 +163,7 @@ impl Delivery {
         let mut next = self.clone();
         next.outbox.tick(now_ms);
         next.passed_ms = None;
+        next.asked_ms = None;
         next.probing.unanswered = None;
         next.probing.timer =
             self.outbox.is_awaiting().then(|| Timer::after(now_ms, timer::PROBE_DELAY_MS));
@@ -221,11 +225,15 @@ impl Delivery {
         next
     }
 
-    /// The peer may be there again, or the relay: what waited for them to come back is due now.
+    /// The peer may be there again, or the relay: what waited for them to come back is due now, or
+    /// a second after we asked last. Whoever pretends to come back all the time is asked no more.
     #[must_use = "the state itself is unchanged"]
     pub fn reconnected(&self, now_ms: u64) -> Self {
         let mut next = self.clone();
-        let due = |wait_ms| Timer { at_ms: now_ms, wait_ms };
+        let recently =
+            self.asked_ms.filter(|asked_ms| now_ms.abs_diff(*asked_ms) < timer::ASK_INTERVAL_MS);
+        let at_ms = recently.map_or(now_ms, |asked_ms| asked_ms + timer::ASK_INTERVAL_MS);
+        let due = |wait_ms| Timer { at_ms, wait_ms };
         next.probing.timer = next.outbox.is_awaiting().then(|| due(timer::PROBE_DELAY_MS));
         next.gap = next.gap.map(|_| due(timer::GAP_DELAY_MS));
         next
@@ -294,6 +302,23 @@ impl Delivery {
         }
         delivery.watch_gap(last, now_ms);
         Ok(Accepted { delivery, delivered, handled, refused })
+    }
+
+    /// The state towards another sender, who takes the place of the one so far: that one's numbers
+    /// say nothing of this one's. Returns what was delivered and not handled; what waited for an
+    /// earlier message is gone.
+    pub fn succeeded(&self, now_ms: u64) -> (Self, Vec<InboxItem>) {
+        let mut next = self.clone();
+        let (inbox, items) = self.inbox.begun_anew();
+        (next.inbox, next.gap) = (inbox, None);
+        next.owed = Owed::default();
+        next.outbox.forget_received();
+        (next.ask_for_all(now_ms), items)
+    }
+
+    /// Whether anything was ever received.
+    pub fn has_received(&self) -> bool {
+        self.inbox.last() > 0
     }
 
     /// The peer waits for a sign of us: a receipt is due, with something new in it or not.
@@ -437,6 +462,9 @@ impl Delivery {
             bytes: content.as_bytes(),
             prompt: *prompt,
         });
+        if resend || probe.is_some() {
+            self.asked_ms = Some(now_ms);
+        }
         Payload { receipt, probe, place: self.outbox.place(seq), content }.to_bytes()
     }
 }

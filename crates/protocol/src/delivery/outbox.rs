@@ -118,6 +118,12 @@ impl Outbox {
         (&self.received, self.pass)
     }
 
+    /// Whom it is for has received nothing of it.
+    pub(super) fn forget_received(&mut self) {
+        (self.received, self.pass) = (Receipt::default(), None);
+        self.begin_pass(self.sealed);
+    }
+
     /// Numbers go on from the clock, if that is ahead of them.
     pub(super) fn tick(&mut self, now_ms: u64) {
         self.next = self.next.max(first_seq(now_ms));

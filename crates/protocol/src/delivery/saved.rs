@@ -43,7 +43,7 @@ impl Delivery {
 
     /// Appends the state. The bytes hold contents in clear.
     pub(crate) fn write(&self, out: &mut impl Write) {
-        let Self { outbox, inbox, owed, gap: _, probing: _, passed_ms: _ } = self;
+        let Self { outbox, inbox, owed, gap: _, probing: _, passed_ms: _, asked_ms: _ } = self;
         let owes_receipt = if owed.timer.is_some() { OWES_RECEIPT } else { 0 };
         let owes_all = if owed.resend_all { OWES_RESEND_ALL } else { 0 };
         out.put_u8(owes_receipt | owes_all);

@@ -28,6 +28,10 @@ pub(super) const MAX_PROBE_DELAY_MS: u64 = 300_000;
 /// Messages are sealed again at the peer's request at most this often, whatever it asks for.
 pub(super) const PASS_INTERVAL_MS: u64 = 1_000;
 
+/// A peer that comes back, or a relay, is asked at once what it has received, but not more often
+/// than this.
+pub(super) const ASK_INTERVAL_MS: u64 = 1_000;
+
 /// Something to do at a time, in milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Timer {

@@ -1,4 +1,5 @@
-//! What came in wire 3 and the application has not handled: wire 3 has no numbers of its own.
+//! What the application has not handled and no number of the peer names: what came in wire 3, and
+//! what came from an identity that another has taken the place of.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,12 +7,18 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::codec::{Malformed, Reader, Write};
-use crate::delivery::{Content, ContentKind, MAX_INBOX_BYTES, MAX_INBOX_MESSAGES};
+use crate::delivery::{Content, ContentKind, InboxItem, MAX_INBOX_BYTES, MAX_INBOX_MESSAGES};
 
-/// Tickets of wire 3 have this bit; numbers of wire 4 never do.
+/// Tickets have this bit; numbers of wire 4 never do.
 const TICKET: u64 = 1 << 63;
+/// Tickets made of a number of wire 4 have this one too.
+const FORMER: u64 = 1 << 62;
 
-/// A message of wire 3 that waits to be handled.
+/// What an inbox and the inboxes of former identities may hold together; more was not written by
+/// us.
+const MAX_ITEMS: usize = 16 * MAX_INBOX_MESSAGES;
+
+/// A message that waits to be handled and has no number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LegacyItem {
     ticket: u64,
@@ -23,6 +30,11 @@ pub struct LegacyItem {
 impl LegacyItem {
     pub(super) fn is_ticket(ticket: u64) -> bool {
         ticket & TICKET != 0
+    }
+
+    /// The ticket of a message that had a number once.
+    pub(super) fn former_ticket(seq: u64) -> u64 {
+        TICKET | FORMER | seq
     }
 
     /// Names it to [`PeerRecord::handled`](super::PeerRecord::handled).
@@ -78,10 +90,37 @@ impl LegacyInbox {
         let kind = if is_text { ContentKind::Text } else { ContentKind::Bytes };
         let ticket = TICKET | self.next;
         let item = LegacyItem { ticket, id, content: Content::new(kind, bytes), timestamp_ms };
-        let mut items = self.items.clone();
-        Arc::make_mut(&mut items).push_back(Arc::new(item.clone()));
-        let next = (self.next + 1) & !TICKET;
-        Some((Self { items, bytes: length, next }, item))
+        let mut inbox = self.adopting([item.clone()]);
+        inbox.next = (self.next + 1) & !(TICKET | FORMER);
+        Some((inbox, item))
+    }
+
+    /// With these as well, whatever room there is: they were admitted before.
+    pub(super) fn adopting(&self, adopted: impl IntoIterator<Item = LegacyItem>) -> Self {
+        let mut inbox = self.clone();
+        let items = Arc::make_mut(&mut inbox.items);
+        for item in adopted {
+            inbox.bytes += item.content.len();
+            items.push_back(Arc::new(item));
+        }
+        inbox
+    }
+
+    /// Those items of an inbox of wire 4, for which there are no numbers any more.
+    pub(super) fn former(
+        items: Vec<InboxItem>,
+        id: impl Fn(u64) -> String,
+    ) -> impl Iterator<Item = LegacyItem> {
+        items.into_iter().map(move |InboxItem { seq, content, timestamp_ms, .. }| LegacyItem {
+            ticket: LegacyItem::former_ticket(seq),
+            id: id(seq),
+            content,
+            timestamp_ms,
+        })
+    }
+
+    pub(super) fn contains(&self, ticket: u64) -> bool {
+        self.items.iter().any(|item| item.ticket == ticket)
     }
 
     pub(super) fn without(&self, ticket: u64) -> Self {
@@ -98,33 +137,33 @@ impl LegacyInbox {
     pub(super) fn write(&self, out: &mut impl Write) {
         out.put_u64(self.next);
         out.put_varint(self.items.len() as u64);
-        for item in self.iter() {
-            out.put_u64(item.ticket);
-            out.put_field(item.id.as_bytes());
-            out.put_u64(item.timestamp_ms);
-            out.put_field(item.content.as_bytes());
+        for LegacyItem { ticket, id, content, timestamp_ms } in self.iter() {
+            out.put_u64(*ticket);
+            out.put_field(id.as_bytes());
+            out.put_u64(*timestamp_ms);
+            out.put_u8(content.kind().code());
+            out.put_field(content.as_bytes());
         }
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let next = reader.u64()?;
         let count = reader.length()?;
-        if count > MAX_INBOX_MESSAGES || LegacyItem::is_ticket(next) {
+        if count > MAX_ITEMS || next & (TICKET | FORMER) != 0 {
             return Err(Malformed);
         }
-        let mut inbox = Self::default();
+        let mut items = Vec::new();
         for _ in 0..count {
             let ticket = reader.u64()?;
             if !LegacyItem::is_ticket(ticket) {
                 return Err(Malformed);
             }
-            inbox.next = ticket & !TICKET;
             let id = std::str::from_utf8(reader.field()?).map_err(|_| Malformed)?.to_owned();
             let timestamp_ms = reader.u64()?;
+            let kind = ContentKind::from_code(reader.u8()?).ok_or(Malformed)?;
             let bytes = Zeroizing::new(reader.field()?.to_vec());
-            inbox = inbox.with(id, bytes, timestamp_ms).ok_or(Malformed)?.0;
+            items.push(LegacyItem { ticket, id, content: Content::new(kind, bytes), timestamp_ms });
         }
-        inbox.next = next;
-        Ok(inbox)
+        Ok(Self { next, ..Self::default() }.adopting(items))
     }
 }

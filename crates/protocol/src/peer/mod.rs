@@ -11,12 +11,13 @@ mod saved;
 mod user;
 
 use std::fmt;
+use std::sync::Arc;
 
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use crate::bundle::VerifiedBundle;
-use crate::delivery::{Content, Delivery, InboxItem, PayloadError, PushError};
+use crate::delivery::{Content, Delivery, InboxItem, PayloadError, PushError, message_id};
 use crate::keys::{IdentityKey, LocalKeys};
 use crate::record::Record;
 use crate::session::EstablishError;
@@ -29,6 +30,11 @@ use self::legacy::LegacyInbox;
 pub use self::legacy::LegacyItem;
 pub use self::saved::StoredError;
 pub use self::user::UserRecord;
+
+/// How many former identities of a peer are remembered. Each was replaced by a decision of the
+/// user; beyond these, what was recorded of the oldest opens again if it is trusted back, and is
+/// then known by its number only.
+pub const MAX_FORMER_IDENTITIES: usize = 8;
 
 /// What a peer's bundle says, verified.
 #[derive(Debug, Clone)]
@@ -47,6 +53,9 @@ pub struct PeerRecord {
     legacy_inbox: LegacyInbox,
     /// Wire 4, once the peer was seen with it.
     sessions: Option<Sessions>,
+    /// Identities that had wire 4 before another was accepted, without their sessions; the one
+    /// replaced last comes last.
+    former: Arc<Vec<Sessions>>,
     delivery: Delivery,
     /// Until when the newest of the peer's bundles is valid.
     newest_bundle_ms: u64,
@@ -108,6 +117,7 @@ impl PeerRecord {
             legacy: None,
             legacy_inbox: LegacyInbox::default(),
             sessions: None,
+            former: Arc::default(),
             delivery: Delivery::new(now_ms),
             newest_bundle_ms: 0,
         }
@@ -130,14 +140,21 @@ impl PeerRecord {
         self.sessions.is_some()
     }
 
+    /// Whether this identity was seen with wire 4: the peer's, or one that the peer had before.
+    pub fn has_seen_wire4_of(&self, identity: &IdentityKey) -> bool {
+        self.sessions.iter().chain(self.former.iter()).any(|s| s.their_identity() == identity)
+    }
+
     /// The session that we send on.
     pub fn sending_session(&self) -> Option<SessionId> {
         self.sessions.as_ref().and_then(Sessions::sending)
     }
 
-    /// Whether we send on a session of which the peer may not know.
+    /// Whether we send on a session of which the peer may not know, though it knows of us. Whoever
+    /// never sent anything that opened is not reminded: anybody can claim a name.
     pub fn is_unanswered(&self) -> bool {
-        self.sessions.as_ref().is_some_and(|s| s.sending().is_some() && !s.is_answered())
+        let unanswered = |s: &Sessions| s.sending().is_some() && !s.is_answered();
+        self.delivery.has_received() && self.sessions.as_ref().is_some_and(unanswered)
     }
 
     /// Until when the newest of the peer's bundles that we have taken is valid: one that ends
@@ -166,11 +183,13 @@ impl PeerRecord {
     /// The record after the peer has shown these keys; `None` if that changes nothing.
     ///
     /// Another identity, which has been accepted, takes the place of the one so far: its sessions
-    /// end, and what waits for delivery waits for the new one.
+    /// end, and what waits for delivery waits for the new one. `parties` are those of the peer's
+    /// messages to us.
     pub fn following(
         &self,
         ours: &LocalKeys,
         theirs: &PeerKeys,
+        parties: Parties<'_>,
         now_ms: u64,
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Option<Self> {
@@ -190,9 +209,13 @@ impl PeerRecord {
             next.legacy = followed.or(next.legacy);
         }
         if is_other {
-            next.sessions = None;
+            next.succeed(identity);
             next.newest_bundle_ms = 0;
-            next.delivery = next.delivery.ask_for_all(now_ms);
+            // Numbers of the one who wrote so far say nothing of this one's.
+            let (delivery, unhandled) = next.delivery.succeeded(now_ms);
+            let id = |seq| message_id(parties.sender, parties.recipient, seq);
+            next.legacy_inbox = next.legacy_inbox.adopting(LegacyInbox::former(unhandled, id));
+            next.delivery = delivery;
         }
         if let Some(v4) = &theirs.v4 {
             changed |= next.sessions.is_none() || v4.valid_until_ms() > next.newest_bundle_ms;
@@ -200,6 +223,18 @@ impl PeerRecord {
             next.sessions.get_or_insert_with(|| Sessions::new(identity.clone()));
         }
         changed.then_some(next)
+    }
+
+    /// Ends the sessions with the identity so far; takes up what is known of the next one.
+    fn succeed(&mut self, identity: &IdentityKey) {
+        let mut former = self.former.to_vec();
+        let known = former.iter().position(|sessions| sessions.their_identity() == identity);
+        let known = known.map(|at| former.remove(at));
+        former.extend(self.sessions.as_ref().map(Sessions::ended));
+        if former.len() > MAX_FORMER_IDENTITIES {
+            former.remove(0);
+        }
+        (self.sessions, self.former) = (known, Arc::new(former));
     }
 
     /// Begins a session to a peer who has wire 4, and sends on it from now on. `after_ms` is when
@@ -360,8 +395,11 @@ impl PeerRecord {
             false => accepted.delivery,
         };
         let sessions = Some(opened.sessions);
+        // The peer is there with wire 4: what was on its way in wire 3 has come, and whoever has
+        // stolen an old state of it shall not write with that for ever.
+        let legacy = None;
         Ok(OpenedMessage {
-            record: Self { sessions, delivery, ..self.clone() },
+            record: Self { legacy, sessions, delivery, ..self.clone() },
             delivered: accepted.delivered,
             handled: accepted.handled,
             used_one_time: opened.used_one_time,
@@ -387,6 +425,9 @@ impl PeerRecord {
     /// The application has handled the message of this ticket and, in wire 4, those before it.
     #[must_use = "the record itself is unchanged"]
     pub fn handled(&self, ticket: u64, now_ms: u64) -> Self {
+        // Of an identity that was replaced after the application was given the message?
+        let former = LegacyItem::former_ticket(ticket);
+        let ticket = if self.legacy_inbox.contains(former) { former } else { ticket };
         match LegacyItem::is_ticket(ticket) {
             true => Self { legacy_inbox: self.legacy_inbox.without(ticket), ..self.clone() },
             false => self.with_delivery(self.delivery.handled(ticket, now_ms)),
@@ -426,10 +467,12 @@ impl PeerRecord {
 
 impl fmt::Debug for PeerRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { legacy, legacy_inbox: _, sessions, delivery, newest_bundle_ms: _ } = self;
+        let Self { legacy, legacy_inbox: _, sessions, former, delivery, newest_bundle_ms: _ } =
+            self;
         f.debug_struct("PeerRecord")
             .field("legacy", legacy)
             .field("sessions", sessions)
+            .field("former", &former.len())
             .field("delivery", delivery)
             .finish_non_exhaustive()
     }

@@ -9,7 +9,7 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use super::legacy::LegacyInbox;
-use super::{PeerRecord, UserRecord};
+use super::{MAX_FORMER_IDENTITIES, PeerRecord, UserRecord};
 use crate::codec::{Reader, Write as _};
 use crate::delivery::Delivery;
 use crate::keys::IdentityKeyPair;
@@ -23,6 +23,7 @@ const VERSION: u8 = 1;
 
 const HAS_LEGACY: u8 = 1;
 const HAS_SESSIONS: u8 = 1 << 1;
+const HAS_FORMER: u8 = 1 << 2;
 
 /// Kinds of record in a sealing's context.
 const PEER: &[u8] = b"peer";
@@ -74,17 +75,25 @@ impl PeerRecord {
 
     /// The record as bytes, secrets included.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        let Self { legacy, legacy_inbox, sessions, delivery, newest_bundle_ms } = self;
+        let Self { legacy, legacy_inbox, sessions, former, delivery, newest_bundle_ms } = self;
         let mut out = Zeroizing::new(Vec::with_capacity(1024));
         out.put_u8(VERSION);
         let has = |is_some, flag| if is_some { flag } else { 0 };
-        out.put_u8(has(legacy.is_some(), HAS_LEGACY) | has(sessions.is_some(), HAS_SESSIONS));
+        out.put_u8(
+            has(legacy.is_some(), HAS_LEGACY)
+                | has(sessions.is_some(), HAS_SESSIONS)
+                | has(!former.is_empty(), HAS_FORMER),
+        );
         out.put_u64(*newest_bundle_ms);
         if let Some(legacy) = legacy {
             legacy.write(&mut out);
         }
         if let Some(sessions) = sessions {
             sessions.write(&mut out);
+        }
+        if !former.is_empty() {
+            out.put_u8(former.len() as u8);
+            former.iter().for_each(|sessions| sessions.write(&mut out));
         }
         legacy_inbox.write(&mut out);
         delivery.write(&mut out);
@@ -100,7 +109,7 @@ impl PeerRecord {
         let mut reader = Reader::new(bytes);
         version(&mut reader)?;
         let flags = reader.u8()?;
-        if flags & !(HAS_LEGACY | HAS_SESSIONS) != 0 {
+        if flags & !(HAS_LEGACY | HAS_SESSIONS | HAS_FORMER) != 0 {
             return Err(SavedRecordError::Malformed);
         }
         let newest_bundle_ms = reader.u64()?;
@@ -112,10 +121,15 @@ impl PeerRecord {
             0 => None,
             _ => Some(Sessions::read(&mut reader)?),
         };
+        let former = match flags & HAS_FORMER {
+            0 => Vec::new(),
+            _ => read_former(&mut reader)?,
+        };
         let legacy_inbox = LegacyInbox::read(&mut reader)?;
         let delivery = Delivery::read(&mut reader, 0)?; // its timers are set when it is resumed
         reader.end()?;
-        Ok(Self { legacy, legacy_inbox, sessions, delivery, newest_bundle_ms })
+        let former = Arc::new(former);
+        Ok(Self { legacy, legacy_inbox, sessions, former, delivery, newest_bundle_ms })
     }
 }
 
@@ -183,6 +197,22 @@ impl UserRecord {
         reader.end()?;
         Ok(Self { prekeys, active: active.into() })
     }
+}
+
+fn read_former(reader: &mut Reader<'_>) -> Result<Vec<Sessions>, SavedRecordError> {
+    let count = usize::from(reader.u8()?);
+    if !(1..=MAX_FORMER_IDENTITIES).contains(&count) {
+        return Err(SavedRecordError::State);
+    }
+    let mut former = Vec::with_capacity(count);
+    for _ in 0..count {
+        let sessions = Sessions::read(reader)?;
+        if sessions.count() > 0 {
+            return Err(SavedRecordError::State);
+        }
+        former.push(sessions);
+    }
+    Ok(former)
 }
 
 fn version(reader: &mut Reader<'_>) -> Result<(), SavedRecordError> {

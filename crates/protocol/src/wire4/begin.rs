@@ -59,7 +59,8 @@ impl Sessions {
 
         let ephemeral = RatchetKeyPair::generate(rng);
         let (ciphertext, kem) = theirs.kem_key().encapsulate(rng);
-        let begun_ms = self.next_begun_ms(now_ms, after_ms);
+        let held = self.without_impossible(now_ms);
+        let begun_ms = held.next_begun_ms(now_ms, after_ms);
         let handshake = Handshake::write(
             &keys.identity_key().point().to_compressed(),
             &keys.signed_prekey().public().point().to_compressed(),
@@ -103,7 +104,7 @@ impl Sessions {
             sending: SendingChain::new(chain_key),
             post_compromise: false,
         };
-        Ok(self.with(RankedSession {
+        Ok(held.with(RankedSession {
             rank: Rank { begun_ms, id },
             is_ours: true,
             newest_ms: 0,
@@ -113,13 +114,24 @@ impl Sessions {
 
     /// Later than every session that we hold or have held, and than the one that we do not hold.
     /// That one's time is not authenticated, so it counts for no more than a peer's clock may be
-    /// ahead.
+    /// ahead. Nor is the new one further ahead, or the peer would refuse it.
     fn next_begun_ms(&self, now_ms: u64, after_ms: Option<u64>) -> u64 {
-        let latest = now_ms.saturating_add(MAX_CLOCK_SKEW_MS);
         let held = self.iter().map(|session| session.rank).chain(self.retired);
         held.map(|rank| rank.begun_ms)
-            .chain(after_ms.map(|after_ms| after_ms.min(latest)))
+            .chain(after_ms)
             .map(|before| before.saturating_add(1))
             .fold(now_ms, u64::max)
+            .min(now_ms.saturating_add(MAX_CLOCK_SKEW_MS))
+    }
+
+    /// Without sessions of ours that no peer accepts, begun while our clock was far ahead.
+    fn without_impossible(&self, now_ms: u64) -> Self {
+        let latest = now_ms.saturating_add(MAX_CLOCK_SKEW_MS);
+        let is_possible = |session: &&RankedSession| {
+            !session.is_ours || session.is_answered() || session.rank.begun_ms <= latest
+        };
+        let mut kept = self.iter().filter(is_possible).cloned();
+        let sending = kept.next();
+        Self { sending, older: kept.collect(), ..self.clone() }
     }
 }

@@ -11,7 +11,7 @@ use super::prekeys::KeySet;
 use super::rank::Rank;
 use super::schedule::{Secrets, Transcript, root_key, session_id};
 use super::session::{RankedSession, Ratchet, refused};
-use super::{Decrypt4Error, Parties, Prekeys, Sessions};
+use super::{Decrypt4Error, MAX_CLOCK_SKEW_MS, Parties, Prekeys, Sessions};
 use crate::curve;
 use crate::keys::{RatchetPublicKey, SignedPrekey};
 use crate::root_key::RootKey;
@@ -40,9 +40,12 @@ impl Sessions {
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<Begun, Decrypt4Error> {
         let Some(handshake) = &message.trailer.handshake else {
-            return Err(self.without_handshake(message));
+            return Err(self.not_held(message));
         };
         let rank = message.trailer.rank;
+        if rank.begun_ms > now_ms.saturating_add(MAX_CLOCK_SKEW_MS) {
+            return Err(Decrypt4Error::FutureTimestamp); // it would outrank all others for too long
+        }
         self.check(ours, parties, message, handshake)?;
 
         let set = ours.set(handshake.ids, now_ms).ok_or(Decrypt4Error::UnknownPrekey)?;
@@ -67,16 +70,6 @@ impl Sessions {
             ratchet: Ratchet::Established(state),
         };
         Ok(Begun { session, payload, one_time: one_time.map(|(id, _)| id) })
-    }
-
-    /// A session that is neither held nor begun now: one that was dropped, unless we or the peer
-    /// have lost something. A message newer than all others says the latter.
-    fn without_handshake(&self, message: &Message4<'_>) -> Decrypt4Error {
-        if self.is_retired(message.trailer.rank) || message.timestamp_ms() <= self.newest_ms() {
-            Decrypt4Error::Replay
-        } else {
-            Decrypt4Error::UnknownSession
-        }
     }
 
     /// Whether a session of theirs began here once and was dropped, or is older than one that was.
@@ -104,7 +97,17 @@ impl Sessions {
         if id != rank.id {
             return Err(Decrypt4Error::Authentication);
         }
-        if self.is_retired(rank) { Err(Decrypt4Error::Replay) } else { Ok(()) }
+        if self.is_retired(rank) { Err(self.not_held(message)) } else { Ok(()) }
+    }
+
+    /// What to think of a message of a session that was dropped, or never was: late, unless it
+    /// claims to be newer than all others. Then its sender may be back with an old state, or we
+    /// may have lost something.
+    fn not_held(&self, message: &Message4<'_>) -> Decrypt4Error {
+        match message.timestamp_ms() <= self.newest_ms() {
+            true => Decrypt4Error::Replay,
+            false => Decrypt4Error::UnknownSession,
+        }
     }
 
     /// The first root key, from the handshake and our keys that it names.

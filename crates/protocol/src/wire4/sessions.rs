@@ -168,6 +168,14 @@ impl Sessions {
         Self { sending, ..self.clone() }
     }
 
+    /// What is kept of the sessions when another identity takes the peer's place: none of them, but
+    /// should this one come back, no handshake of it that we may have answered begins anything.
+    pub(crate) fn ended(&self) -> Self {
+        let theirs = self.iter().filter(|held| !held.is_ours).map(|held| held.rank);
+        let retired = theirs.chain(self.retired).max();
+        Self { retired, ..Self::new(self.their_identity.clone()) }
+    }
+
     /// Highest rank first.
     pub(super) fn iter(&self) -> impl Iterator<Item = &RankedSession> {
         self.sending.iter().chain(self.older.iter())

@@ -89,8 +89,8 @@ impl WebSocketLink {
 
     pub(super) fn tell_watchers(&mut self, user: &str, bundle: PublicKeyBundle) {
         for watcher in self.directory.announce(user, bundle.clone()) {
-            let bundle = Box::new(bundle.clone());
-            self.tell(watcher, Incoming::Announced { peer: user.to_owned(), bundle });
+            let (peer, bundle) = (user.to_owned(), Box::new(bundle.clone()));
+            self.tell(watcher, Incoming::Bundle { peer, bundle, announced: true });
         }
     }
 

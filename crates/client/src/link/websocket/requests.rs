@@ -97,7 +97,7 @@ impl WebSocketLink {
 
     fn answer_watch(&mut self, user: Arc<str>, peer: String) {
         let incoming = match self.known(&peer) {
-            Some(bundle) => Incoming::Bundle { peer, bundle },
+            Some(bundle) => Incoming::Bundle { peer, bundle, announced: false },
             None => Incoming::Unknown { peer },
         };
         self.tell(user, incoming);

@@ -376,7 +376,7 @@ impl Party {
 impl Delivery {
     /// All that a step depends on once time is forgotten.
     fn key(&self, key: &mut Vec<u8>) {
-        let Self { outbox, inbox: _, owed, gap, probing, passed_ms: _ } = self;
+        let Self { outbox, inbox: _, owed, gap, probing, passed_ms: _, asked_ms: _ } = self;
         self.write(key);
         let (received, pass) = outbox.hints();
         received.write(key);
@@ -398,7 +398,7 @@ impl Delivery {
     fn forget_time(&mut self) {
         self.run_timers(u64::MAX / 2);
         self.owed.unreported = 0;
-        self.passed_ms = None;
+        (self.passed_ms, self.asked_ms) = (None, None);
     }
 
     /// Timers run out as they do at first, from now on.

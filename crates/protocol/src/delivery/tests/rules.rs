@@ -552,7 +552,7 @@ mod probes {
             assert!(parsed(&alice.wait(wait_ms)).probe.is_some());
         }
         alice.delivery = alice.delivery.reconnected(alice.now_ms);
-        assert!(parsed(&alice.control().unwrap()).probe.is_some());
+        assert!(parsed(&alice.wait(1_000)).probe.is_some(), "a second after it was asked last");
         alice.wait(6_000);
         alice.delivery = alice.delivery.withdraw(SEQ0);
         assert_eq!(alice.delivery.next_deadline(), None);
