@@ -45,18 +45,18 @@ pub struct PeerKeys {
     pub v4: Option<VerifiedV4>,
 }
 
-/// What we keep about one peer. Clones share it.
+/// What we keep about one peer. Clones share it, and a step copies only the part that it changes.
 #[derive(Clone)]
 pub struct PeerRecord {
     /// Wire 3.
-    legacy: Option<Record>,
+    legacy: Option<Arc<Record>>,
     legacy_inbox: LegacyInbox,
     /// Wire 4, once the peer was seen with it.
-    sessions: Option<Sessions>,
+    sessions: Option<Arc<Sessions>>,
     /// Identities that had wire 4 before another was accepted, without their sessions; the one
     /// replaced last comes last.
     former: Arc<Vec<Sessions>>,
-    delivery: Delivery,
+    delivery: Arc<Delivery>,
     /// Until when the newest of the peer's bundles is valid.
     newest_bundle_ms: u64,
 }
@@ -118,7 +118,7 @@ impl PeerRecord {
             legacy_inbox: LegacyInbox::default(),
             sessions: None,
             former: Arc::default(),
-            delivery: Delivery::new(now_ms),
+            delivery: Arc::new(Delivery::new(now_ms)),
             newest_bundle_ms: 0,
         }
     }
@@ -131,8 +131,8 @@ impl PeerRecord {
 
     /// The identity with which something was agreed.
     pub fn their_identity(&self) -> Option<&IdentityKey> {
-        let wire4 = self.sessions.as_ref().map(Sessions::their_identity);
-        wire4.or(self.legacy.as_ref().map(Record::their_identity))
+        let wire4 = self.sessions.as_deref().map(Sessions::their_identity);
+        wire4.or(self.legacy.as_deref().map(Record::their_identity))
     }
 
     /// Whether the peer was seen with wire 4.
@@ -142,19 +142,19 @@ impl PeerRecord {
 
     /// Whether this identity was seen with wire 4: the peer's, or one that the peer had before.
     pub fn has_seen_wire4_of(&self, identity: &IdentityKey) -> bool {
-        self.sessions.iter().chain(self.former.iter()).any(|s| s.their_identity() == identity)
+        self.sessions.as_deref().into_iter().chain(self.former.iter()).any(|s| s.their_identity() == identity)
     }
 
     /// The session that we send on.
     pub fn sending_session(&self) -> Option<SessionId> {
-        self.sessions.as_ref().and_then(Sessions::sending)
+        self.sessions.as_deref().and_then(Sessions::sending)
     }
 
     /// Whether we send on a session of which the peer may not know, though it knows of us. Whoever
     /// never sent anything that opened is not reminded: anybody can claim a name.
     pub fn is_unanswered(&self) -> bool {
         let unanswered = |s: &Sessions| s.sending().is_some() && !s.is_answered();
-        self.delivery.has_received() && self.sessions.as_ref().is_some_and(unanswered)
+        self.delivery.has_received() && self.sessions.as_deref().is_some_and(unanswered)
     }
 
     /// Until when the newest of the peer's bundles that we have taken is valid: one that ends
@@ -174,7 +174,7 @@ impl PeerRecord {
     }
 
     fn with_delivery(&self, delivery: Delivery) -> Self {
-        Self { delivery, ..self.clone() }
+        Self { delivery: Arc::new(delivery), ..self.clone() }
     }
 }
 
@@ -206,7 +206,7 @@ impl PeerRecord {
                 true => None,
             };
             changed |= followed.is_some();
-            next.legacy = followed.or(next.legacy);
+            next.legacy = followed.map(Arc::new).or(next.legacy);
         }
         if is_other {
             next.succeed(identity);
@@ -215,12 +215,12 @@ impl PeerRecord {
             let (delivery, unhandled) = next.delivery.succeeded(now_ms);
             let id = |seq| message_id(parties.sender, parties.recipient, seq);
             next.legacy_inbox = next.legacy_inbox.adopting(LegacyInbox::former(unhandled, id));
-            next.delivery = delivery;
+            next.delivery = Arc::new(delivery);
         }
         if let Some(v4) = &theirs.v4 {
             changed |= next.sessions.is_none() || v4.valid_until_ms() > next.newest_bundle_ms;
             next.newest_bundle_ms = v4.valid_until_ms().max(next.newest_bundle_ms);
-            next.sessions.get_or_insert_with(|| Sessions::new(identity.clone()));
+            next.sessions.get_or_insert_with(|| Arc::new(Sessions::new(identity.clone())));
         }
         changed.then_some(next)
     }
@@ -230,11 +230,11 @@ impl PeerRecord {
         let mut former = self.former.to_vec();
         let known = former.iter().position(|sessions| sessions.their_identity() == identity);
         let known = known.map(|at| former.remove(at));
-        former.extend(self.sessions.as_ref().map(Sessions::ended));
+        former.extend(self.sessions.as_deref().map(Sessions::ended));
         if former.len() > MAX_FORMER_IDENTITIES {
             former.remove(0);
         }
-        (self.sessions, self.former) = (known, Arc::new(former));
+        (self.sessions, self.former) = (known.map(Arc::new), Arc::new(former));
     }
 
     /// Begins a session to a peer who has wire 4, and sends on it from now on. `after_ms` is when
@@ -256,14 +256,14 @@ impl PeerRecord {
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<Self, EstablishError> {
         let Some(v4) = &theirs.v4 else { return Err(EstablishError::IdentityChanged) };
-        let fresh = || Sessions::new(theirs.bundle.identity_key().clone());
+        let fresh = || Arc::new(Sessions::new(theirs.bundle.identity_key().clone()));
         let sessions = self.sessions.clone().unwrap_or_else(fresh);
         let begun = sessions.begin(ours, parties, v4, one_time, now_ms, after_ms, rng)?;
         let delivery = match after_ms {
-            Some(_) => self.delivery.ask_for_all(now_ms),
+            Some(_) => Arc::new(self.delivery.ask_for_all(now_ms)),
             None => self.delivery.clone(),
         };
-        Ok(Self { sessions: Some(begun), delivery, ..self.clone() })
+        Ok(Self { sessions: Some(Arc::new(begun)), delivery, ..self.clone() })
     }
 }
 
@@ -319,7 +319,7 @@ impl PeerRecord {
     ) -> Option<SealedMessage> {
         let sealed = self.sessions.as_ref()?.encrypt(parties, timestamp_ms, payload, rng).ok()?;
         Some(SealedMessage {
-            record: Self { sessions: Some(sealed.sessions), ..self.clone() },
+            record: Self { sessions: Some(Arc::new(sealed.sessions)), ..self.clone() },
             seq,
             header: header_field(&sealed.header, &sealed.trailer),
             ciphertext: sealed.ciphertext,
@@ -390,11 +390,11 @@ impl PeerRecord {
             return Err(OpenError::Full);
         }
         // Who still brings a handshake waits to be answered.
-        let delivery = match message.has_handshake() {
+        let delivery = Arc::new(match message.has_handshake() {
             true => accepted.delivery.owing_receipt(now_ms),
             false => accepted.delivery,
-        };
-        let sessions = Some(opened.sessions);
+        });
+        let sessions = Some(Arc::new(opened.sessions));
         // The peer is there with wire 4: what was on its way in wire 3 has come, and whoever has
         // stolen an old state of it shall not write with that for ever.
         let legacy = None;
@@ -406,14 +406,14 @@ impl PeerRecord {
         })
     }
 
-    fn sessions_for(&self, message: &Message4<'_>) -> Result<Sessions, Decrypt4Error> {
+    fn sessions_for(&self, message: &Message4<'_>) -> Result<Arc<Sessions>, Decrypt4Error> {
         if let Some(sessions) = &self.sessions {
             return Ok(sessions.clone());
         }
         let claimed = message.sender_identity()?.ok_or(Decrypt4Error::UnknownSession)?;
         match self.their_identity() {
             Some(known) if *known != claimed => Err(Decrypt4Error::IdentityMismatch),
-            _ => Ok(Sessions::new(claimed)),
+            _ => Ok(Arc::new(Sessions::new(claimed))),
         }
     }
 
@@ -439,13 +439,13 @@ impl PeerRecord {
 impl PeerRecord {
     /// The sessions of wire 3.
     pub fn legacy(&self) -> Option<&Record> {
-        self.legacy.as_ref()
+        self.legacy.as_deref()
     }
 
     /// With these sessions of wire 3.
     #[must_use = "the record itself is unchanged"]
     pub fn with_legacy(&self, legacy: Record) -> Self {
-        Self { legacy: Some(legacy), ..self.clone() }
+        Self { legacy: Some(Arc::new(legacy)), ..self.clone() }
     }
 
     /// Takes in a message that was opened in wire 3. `None` if too much waits to be handled.

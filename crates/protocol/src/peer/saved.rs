@@ -115,18 +115,18 @@ impl PeerRecord {
         let newest_bundle_ms = reader.u64()?;
         let legacy = match flags & HAS_LEGACY {
             0 => None,
-            _ => Some(Record::read(ours.public(), &mut reader)?),
+            _ => Some(Arc::new(Record::read(ours.public(), &mut reader)?)),
         };
         let sessions = match flags & HAS_SESSIONS {
             0 => None,
-            _ => Some(Sessions::read(&mut reader)?),
+            _ => Some(Arc::new(Sessions::read(&mut reader)?)),
         };
         let former = match flags & HAS_FORMER {
             0 => Vec::new(),
             _ => read_former(&mut reader)?,
         };
         let legacy_inbox = LegacyInbox::read(&mut reader)?;
-        let delivery = Delivery::read(&mut reader, 0)?; // its timers are set when it is resumed
+        let delivery = Arc::new(Delivery::read(&mut reader, 0)?); // its timers are set when it is resumed
         reader.end()?;
         let former = Arc::new(former);
         Ok(Self { legacy, legacy_inbox, sessions, former, delivery, newest_bundle_ms })

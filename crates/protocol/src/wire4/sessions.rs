@@ -118,7 +118,7 @@ impl Sessions {
         let SealedOn { session, header, trailer, ciphertext } =
             sending.seal(parties, now_ms, payload, rng)?;
         let id = session.rank.id;
-        let sessions = Self { sending: Some(session), ..self.clone() };
+        let sessions = self.with_sending(session);
         Ok(Sealed4 { sessions, header, trailer, ciphertext, session: id })
     }
 
@@ -186,10 +186,17 @@ impl Sessions {
         self.iter().map(|session| session.newest_ms).max().unwrap_or(0)
     }
 
+    /// With another state of the sending session. Of the one so far nothing is copied.
+    fn with_sending(&self, session: RankedSession) -> Self {
+        let Self { their_identity, sending: _, older, retired } = self;
+        let (their_identity, older) = (their_identity.clone(), older.clone());
+        Self { their_identity, sending: Some(session), older, retired: *retired }
+    }
+
     /// With `session` in place of the state of it that is held.
     fn replacing(&self, session: RankedSession) -> Self {
         if self.sending.as_ref().is_some_and(|sending| sending.rank == session.rank) {
-            return Self { sending: Some(session), ..self.clone() };
+            return self.with_sending(session);
         }
         let mut older = self.older.to_vec();
         if let Some(held) = older.iter_mut().find(|held| held.rank == session.rank) {
