@@ -84,7 +84,7 @@ disposable(StvorApp);
 async function enter(link, userId, onLeave, afterwards) {
   const inbox = new Inbox();
   const { client: native, number } = await link.connect(userId, inbox);
-  inbox.open((count) => native.handled(count));
+  inbox.open((count) => native.handled(count), (wanted) => native.wantReceipts(wanted));
   const parts = { userId, link, number, native, inbox, onLeave, afterwards };
   return new StvorFacadeClient(MADE_BY_APP, parts);
 }

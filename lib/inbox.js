@@ -14,6 +14,8 @@ class Inbox {
   #errorHandlers = new Set();
   /** Tells the addon how many more messages have been handled. */
   #tellHandled;
+  /** Tells the addon whether receipts are wanted: it does not make what nobody is given. */
+  #wantReceipts;
   /** How many have been that it was not told of. */
   #handled = 0;
   /** Until handlers could be added: the errors that came. */
@@ -32,13 +34,15 @@ class Inbox {
    * Says that the client is connected. What has come, apart from messages, is handed on in the next
    * turn of the event loop: whoever awaited the client adds handlers before that.
    */
-  open(tellHandled) {
+  open(tellHandled, wantReceipts) {
     this.#tellHandled = tellHandled;
+    this.#wantReceipts = wantReceipts;
     setImmediate(() => {
       const early = this.#early;
       this.#early = undefined;
       for (const error of early) this.report(error);
       this.giveReceipts();
+      if (this.#receiptHandlers.size === 0) wantReceipts(false);
     });
   }
 
@@ -63,7 +67,12 @@ class Inbox {
 
   /** Adds a handler of receipts and returns the function that removes it. */
   onReceipt(callback) {
-    return added(this.#receiptHandlers, callback);
+    const remove = added(this.#receiptHandlers, callback);
+    this.#wantReceipts?.(true);
+    return () => {
+      remove();
+      if (this.#receiptHandlers.size === 0) this.#wantReceipts?.(false);
+    };
   }
 
   /** Adds an error handler and returns the function that removes it. */

@@ -69,6 +69,12 @@ impl NativeClient {
         self.client.handled(self.events.next_handled(count));
     }
 
+    /// Whether receipts are to become events. They do until this is called.
+    #[napi(catch_unwind)]
+    pub fn want_receipts(&self, wanted: bool) {
+        self.events.want_receipts(wanted);
+    }
+
     #[napi]
     pub async fn wait_for_user(&self, user_id: String, timeout_ms: u32) -> Result<bool> {
         let timeout = Duration::from_millis(timeout_ms.into());

@@ -2,6 +2,7 @@
 //! events, and no object or promise made per event.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use napi::Status;
@@ -141,11 +142,17 @@ pub(crate) struct ClientEvents {
     /// Sender and ticket of the messages that JavaScript has not handled, in the order in which it
     /// takes them: it counts, and knows neither.
     unhandled: Mutex<VecDeque<(String, u64)>>,
+    wants_receipts: AtomicBool,
 }
 
 impl ClientEvents {
     pub(crate) fn new(client: i64, queue: Arc<Queue>) -> Self {
-        Self { client, queue, unhandled: Mutex::default() }
+        Self { client, queue, unhandled: Mutex::default(), wants_receipts: AtomicBool::new(true) }
+    }
+
+    /// Whether JavaScript has anybody to tell of receipts.
+    pub(crate) fn want_receipts(&self, wanted: bool) {
+        self.wants_receipts.store(wanted, Ordering::Relaxed);
     }
 
     /// Sender and ticket of the next `count` messages, which are handled now.
@@ -167,6 +174,10 @@ impl Events for ClientEvents {
     fn receipts(&self, batch: Vec<Receipt>) {
         let client = self.client;
         self.queue.push(batch.into_iter().map(|receipt| Event::Receipt { client, receipt }));
+    }
+
+    fn wants_receipts(&self) -> bool {
+        self.wants_receipts.load(Ordering::Relaxed)
     }
 
     fn error(&self, error: Error) {

@@ -99,6 +99,10 @@ pub trait Events: Send + Sync + 'static {
     fn messages(&self, batch: Vec<Received>);
     /// Messages of ours that have been handled by their recipients, in the order of sending.
     fn receipts(&self, batch: Vec<Receipt>);
+    /// Whether anybody is told of receipts. Those that come while nobody is are not made.
+    fn wants_receipts(&self) -> bool {
+        true
+    }
     /// Something received could not be used, or the connection needs attention.
     fn error(&self, error: Error);
 }

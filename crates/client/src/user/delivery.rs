@@ -100,7 +100,9 @@ impl User {
     /// Does whatever is due with a peer.
     pub(super) fn deliver(&mut self, peer_id: &str, step: &mut Step) {
         step.touch(peer_id);
-        if !self.may_seal(peer_id) {
+        let now_ms = self.clock.now_ms();
+        let peer = self.peers.get(peer_id);
+        if peer.is_none_or(|peer| peer.is_at_rest(now_ms)) || !self.may_seal(peer_id) {
             return;
         }
         self.confirm(peer_id);
@@ -178,7 +180,15 @@ impl User {
 
     /// The handlers of these messages have completed.
     pub(super) async fn handled(&mut self, messages: Vec<(String, u64)>, step: &mut Step) {
-        for (from, ticket) in messages {
+        let mut messages = messages.into_iter().peekable();
+        while let Some((from, ticket)) = messages.next() {
+            // In wire 4 the last of several says it of all.
+            let follows = |(other, next): &(String, u64)| {
+                *other == from && PeerRecord::is_handled_with(ticket, *next)
+            };
+            if messages.peek().is_some_and(follows) {
+                continue;
+            }
             if self.load(&from, step).await.is_err() {
                 self.handled_again.push((from, ticket));
                 self.retry_soon();

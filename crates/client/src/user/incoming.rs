@@ -162,11 +162,16 @@ impl User {
         let is_new = peer.record().is_none();
         peer.heard();
         peer.working = Some(record);
-        for seq in handled {
-            let id = stvor_protocol::message_id(&self.id, &from, seq);
-            let receipt = Receipt { id, recipient_id: from.clone() };
-            let waiting = peer.receipts.remove(&seq);
-            step.receipts.push(Receipted { seq, receipt, waiting });
+        let told = self.events.wants_receipts();
+        if told || !peer.receipts.is_empty() {
+            for seq in handled {
+                let waiting = peer.receipts.remove(&seq);
+                if told || waiting.is_some() {
+                    let id = stvor_protocol::message_id(&self.id, &from, seq);
+                    let receipt = Receipt { id, recipient_id: from.clone() };
+                    step.receipts.push(Receipted { seq, receipt, waiting });
+                }
+            }
         }
         if let Some(id) = used_one_time {
             let own = step.user.as_ref().unwrap_or(&self.own);
@@ -204,12 +209,12 @@ impl User {
         step: &mut Step,
     ) -> Option<Envelope> {
         let from = envelope.from.clone();
-        let fingerprint = record.their_identity().map(|identity| identity.fingerprint());
         // A pin alone says nothing of this identity: it may have been set before any was seen.
         let peer = self.peers.get(&from)?;
         let known = peer.record().and_then(PeerRecord::their_identity);
         let checked = peer.pinned && known.is_some() && known == record.their_identity();
-        if let Some(fingerprint) = fingerprint.filter(|_| !checked) {
+        let identity = record.their_identity().filter(|_| !checked);
+        if let Some(fingerprint) = identity.map(|identity| identity.fingerprint()) {
             match self.stores.tofu.verify_fingerprint(&self.id, &from, &fingerprint).await {
                 Ok(None) => step.pins.push((from.clone(), fingerprint)),
                 Ok(Some(true)) => self.peers.get_mut(&from)?.pinned = true,

@@ -184,6 +184,11 @@ impl Peer {
             || self.announced.as_ref().is_some_and(|shown| shown.verified.v4.is_some())
     }
 
+    /// Whether there is nothing to seal for the peer by this time.
+    pub(super) fn is_at_rest(&self, now_ms: u64) -> bool {
+        self.confirming.is_none() && self.record().is_none_or(|record| record.is_at_rest(now_ms))
+    }
+
     /// Whether a message can be sealed now.
     pub(super) fn can_seal(&self) -> bool {
         if self.blocked.is_some() || !self.loaded {

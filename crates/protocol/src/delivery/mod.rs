@@ -419,9 +419,7 @@ impl Delivery {
     /// nothing is due. Contents that are to be sealed are better sealed before, for what is due
     /// rides on them.
     pub fn control(&self, now_ms: u64) -> Option<(Self, Zeroizing<Vec<u8>>)> {
-        let timers = [self.owed.timer, self.gap, self.probe_timer()];
-        let is_due = timers.into_iter().flatten().any(|timer| timer.is_due(now_ms));
-        if !is_due && self.owed.follows.is_none() {
+        if !self.is_due(now_ms) {
             return None;
         }
         let mut next = self.clone();
@@ -431,6 +429,12 @@ impl Delivery {
         };
         let payload = next.compose(seq, None, now_ms);
         Some((next, payload))
+    }
+
+    /// Whether [`control`](Self::control) makes a payload.
+    pub fn is_due(&self, now_ms: u64) -> bool {
+        let mut timers = [self.owed.timer, self.gap, self.probe_timer()].into_iter().flatten();
+        self.owed.follows.is_some() || timers.any(|timer| timer.is_due(now_ms))
     }
 
     /// While messages are being sealed again there is nothing to ask.

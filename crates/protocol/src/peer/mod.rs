@@ -356,6 +356,11 @@ impl PeerRecord {
         self.delivery.outbox().any(|held| held == seq)
     }
 
+    /// Whether there is nothing to seal by this time: no content, no receipt, no question.
+    pub fn is_at_rest(&self, now_ms: u64) -> bool {
+        !self.wants_sealing() && !self.delivery.is_due(now_ms) && !self.is_unanswered()
+    }
+
     /// When to look at the record again, in milliseconds since the Unix epoch; 0 is now.
     pub fn next_deadline(&self) -> Option<u64> {
         self.delivery.next_deadline()
@@ -420,6 +425,12 @@ impl PeerRecord {
     /// What the application has not handled, in order of delivery.
     pub fn inbox(&self) -> impl Iterator<Item = &InboxItem> {
         self.delivery.inbox()
+    }
+
+    /// Whether a message is [handled](Self::handled) when one that came after it from the same peer
+    /// is.
+    pub fn is_handled_with(ticket: u64, later: u64) -> bool {
+        !LegacyItem::is_ticket(ticket) && !LegacyItem::is_ticket(later) && ticket <= later
     }
 
     /// The application has handled the message of this ticket and, in wire 4, those before it.
