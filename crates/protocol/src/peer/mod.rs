@@ -142,7 +142,11 @@ impl PeerRecord {
 
     /// Whether this identity was seen with wire 4: the peer's, or one that the peer had before.
     pub fn has_seen_wire4_of(&self, identity: &IdentityKey) -> bool {
-        self.sessions.as_deref().into_iter().chain(self.former.iter()).any(|s| s.their_identity() == identity)
+        self.sessions
+            .as_deref()
+            .into_iter()
+            .chain(self.former.iter())
+            .any(|s| s.their_identity() == identity)
     }
 
     /// The session that we send on.
