@@ -130,7 +130,7 @@ async fn an_identity_trusted_back_does_not_bring_its_old_messages_back() {
     relay.inject("bob", &recorded);
     // Neither the cache nor a session knows it any more; the record of identities that were
     // replaced does.
-    assert_eq!(bob.error().await.code, Code::ReplayDetected);
+    assert_eq!(bob.error().await.code, Code::DecryptionFailed);
     assert!(bob.messages.try_recv().is_err());
 }
 
