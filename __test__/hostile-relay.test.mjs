@@ -133,7 +133,7 @@ describe('a message put together from others is refused', together, () => {
     'with the ciphertext of an earlier one': [(frame, first) => withParts(frame, { ciphertext: parts(first).ciphertext })],
     'with a short tag': [(frame) => withParts(frame, { ciphertext: parts(frame).ciphertext.subarray(0, -4) })],
     'without a ciphertext': [(frame) => withParts(frame, { ciphertext: Buffer.alloc(0) })],
-    'with a payload of another shape': [(frame) => ({ ...frame, payload: [frame.payload] }), 'PROTOCOL_MISMATCH'],
+    'with a payload of another shape': [(frame) => ({ ...frame, payload: [frame.payload] }), 'DECRYPTION_FAILED'],
   };
   for (const [name, [forge, code = ['DECRYPTION_FAILED', 'REPLAY_DETECTED']]] of Object.entries(cases)) {
     test(name, async (t) => {
@@ -246,8 +246,9 @@ describe('a message for somebody else is refused', together, () => {
     const toCarol = await withheld(relay, alice, carol, long('for carol'));
     relay.deliver({ ...toBob.frame, to: 'carol' });
     relay.deliver({ ...toCarol.frame, to: 'bob' });
-    await reports(bob, 'DECRYPTION_FAILED', 'alice');
-    await reports(carol, 'DECRYPTION_FAILED', 'alice');
+    // Sealed in the millisecond of the last message that was read, it looks like a late one.
+    await reports(bob, ['DECRYPTION_FAILED', 'REPLAY_DETECTED'], 'alice');
+    await reports(carol, ['DECRYPTION_FAILED', 'REPLAY_DETECTED'], 'alice');
     assert.equal((await bob.inbox.next()).content, long('for bob'));
     assert.equal((await carol.inbox.next()).content, long('for carol'));
     await goesOn(alice, bob);

@@ -34,7 +34,7 @@ class Inbox {
    * Says that the client is connected. What has come, apart from messages, is handed on in the next
    * turn of the event loop: whoever awaited the client adds handlers before that.
    */
-  open(tellHandled, wantReceipts) {
+  open(tellHandled, wantReceipts = () => {}) {
     this.#tellHandled = tellHandled;
     this.#wantReceipts = wantReceipts;
     setImmediate(() => {
