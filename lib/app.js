@@ -6,6 +6,7 @@ const { MADE_BY_APP, StvorFacadeClient } = require('./client.js');
 const { disposable } = require('./disposable.js');
 const { Inbox } = require('./inbox.js');
 const { Link } = require('./link.js');
+const { Storage } = require('./adapters.js');
 
 class StvorApp {
   #link;
@@ -89,11 +90,20 @@ async function enter(link, userId, onLeave, afterwards) {
   return new StvorFacadeClient(MADE_BY_APP, parts);
 }
 
+/** Reaches the relay as `config` says. */
+async function open(config) {
+  const native = check.config(config);
+  const warn = check.warner(config);
+  check.warnAboutConfig(config, warn);
+  const { storageAdapters = {}, productionMode: production = false } = config;
+  const storage = new Storage(storageAdapters, { production, warnOnce: check.warnOnce(warn, config) });
+  check.productionRelay(config);
+  return Link.open(native, storage);
+}
+
 async function createApp(config) {
   try {
-    const native = check.config(config);
-    check.warnAboutConfig(config);
-    return new StvorApp(MADE_BY_APP, await Link.open(native));
+    return new StvorApp(MADE_BY_APP, await open(config));
   } catch (error) {
     throw fromNative(error);
   }
@@ -104,9 +114,7 @@ async function connect(options) {
   try {
     const { userId, ...config } = check.object('options', options);
     check.userId('userId', userId);
-    const native = check.config(config);
-    check.warnAboutConfig(config);
-    const link = await Link.open(native);
+    const link = await open(config);
     try {
       return await enter(link, userId, () => {}, () => link.close());
     } catch (error) {

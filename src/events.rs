@@ -22,6 +22,7 @@ const SENT: u32 = 1;
 const FAILED: u32 = 2;
 const ERROR: u32 = 3;
 const RECEIPT: u32 = 4;
+const STORE: u32 = 5;
 
 enum Event {
     Message { client: i64, message: Received },
@@ -29,6 +30,22 @@ enum Event {
     Failed { number: i64, error: Error },
     Error { client: i64, error: Error },
     Receipt { client: i64, receipt: Receipt },
+    Store { number: i64, request: StoreRequest },
+}
+
+/// What a store written in JavaScript is asked.
+pub(crate) struct StoreRequest {
+    /// Which method; `stores.rs` numbers them.
+    pub(crate) operation: u32,
+    pub(crate) user_id: String,
+    /// Peers, and what is said about each.
+    pub(crate) rows: Vec<(String, StoreValue)>,
+}
+
+pub(crate) enum StoreValue {
+    Nothing,
+    Text(String),
+    Bytes(Vec<u8>),
 }
 
 /// The events of one app that JavaScript has not taken yet.
@@ -48,6 +65,11 @@ impl Queue {
             Ok(sent) => Event::Sent { number, sent },
             Err(error) => Event::Failed { number, error },
         }]);
+    }
+
+    /// Asks a store; the answer comes to [`JsStores`](crate::stores::JsStores) under `number`.
+    pub(crate) fn ask_store(&self, number: i64, request: StoreRequest) {
+        self.push([Event::Store { number, request }]);
     }
 
     /// Wakes JavaScript only when nothing waits yet: it always takes everything.
@@ -105,6 +127,7 @@ impl Flat<'_> {
                 self.push(receipt.id)?;
                 self.push(receipt.recipient_id)
             }
+            Event::Store { number, request } => self.store(number, request),
         }
     }
 
@@ -121,6 +144,23 @@ impl Flat<'_> {
             }
         }
         self.push(timestamp_ms as f64)
+    }
+
+    fn store(&mut self, number: i64, request: StoreRequest) -> Result<()> {
+        let StoreRequest { operation, user_id, rows } = request;
+        self.head(STORE, number)?;
+        self.push(operation)?;
+        self.push(user_id)?;
+        let mut flat = Flat { env: self.env, array: self.env.create_array(0)?, length: 0 };
+        for (peer_id, value) in rows {
+            flat.push(peer_id)?;
+            match value {
+                StoreValue::Nothing => flat.push(())?,
+                StoreValue::Text(text) => flat.push(text)?,
+                StoreValue::Bytes(bytes) => flat.push(BufferSlice::copy_from(self.env, &bytes)?)?,
+            }
+        }
+        self.push(flat.array)
     }
 
     fn head(&mut self, kind: u32, number: i64) -> Result<()> {

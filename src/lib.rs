@@ -12,3 +12,4 @@ mod manager;
 mod proofs;
 mod random;
 mod ratchet;
+mod stores;

@@ -17,7 +17,7 @@ use crate::events::Events;
 use crate::link::{Attachment, INBOX, Link, Request};
 use crate::metrics::{Counters, Metrics};
 use crate::random::OsRandom;
-use crate::store::{Changes, StoreErrorKind};
+use crate::store::{Changes, IdentityStore, StoreErrorKind};
 use crate::user::{UserTask, wire_bundle};
 use crate::{Config, Error, Stores};
 
@@ -35,8 +35,8 @@ struct AppInner {
     legacy_peers: LegacyPeers,
     counters: Arc<Counters>,
     attachments: AtomicU64,
-    /// Of every user who has come.
-    identities: Mutex<HashMap<String, IdentityKey>>,
+    /// Of every user who has come, and from which store.
+    identities: Mutex<HashMap<String, (Arc<dyn IdentityStore>, IdentityKey)>>,
     /// `None` once closed.
     open: Mutex<Option<Open>>,
 }
@@ -137,7 +137,7 @@ impl App {
     ) -> Result<Client, Error> {
         let identity = stores.identity.identity_key_pair(user_id).await;
         let identity = identity.map_err(|error| Error::storage(&error))?;
-        self.check_identity(user_id, identity.public())?;
+        self.check_identity(user_id, &stores.identity, identity.public())?;
         let (clock, mut random) = (Clock::System, Box::new(OsRandom::default()));
         let own = own_record(&stores, user_id, &identity, clock.now_ms(), &mut *random).await?;
         let id: Arc<str> = user_id.into();
@@ -176,16 +176,23 @@ impl App {
         Err(failure)
     }
 
-    /// A user has one identity for as long as the app lives, and no other user has it (I6).
-    fn check_identity(&self, user_id: &str, identity: &IdentityKey) -> Result<(), Error> {
+    /// An identity store gives a user one identity for as long as the app lives, and no other
+    /// user the same (I6).
+    fn check_identity(
+        &self,
+        user_id: &str,
+        store: &Arc<dyn IdentityStore>,
+        identity: &IdentityKey,
+    ) -> Result<(), Error> {
         let mut identities = self.inner.identities.lock().unwrap_or_else(PoisonError::into_inner);
-        if identities.get(user_id).is_some_and(|before| before != identity) {
+        let before = identities.get(user_id).filter(|(from, _)| Arc::ptr_eq(from, store));
+        if before.is_some_and(|(_, before)| before != identity) {
             return Err(Error::identity_conflict("it is not the one that this user had before"));
         }
-        if identities.iter().any(|(user, theirs)| user != user_id && theirs == identity) {
+        if identities.iter().any(|(user, (_, theirs))| user != user_id && theirs == identity) {
             return Err(Error::identity_conflict("another user of this app has the same"));
         }
-        identities.insert(user_id.to_owned(), identity.clone());
+        identities.insert(user_id.to_owned(), (store.clone(), identity.clone()));
         Ok(())
     }
 

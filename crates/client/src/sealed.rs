@@ -1,7 +1,7 @@
 //! Records in stores that are trusted with nothing but keeping them: sealed before they leave.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use stvor_protocol::{
@@ -23,8 +23,8 @@ pub trait SealedStore: Send + Sync {
 }
 
 /// A [`SessionStore`] that seals what it gives to a [`SealedStore`].
-pub struct SealedSessions<S> {
-    store: S,
+pub struct SealedSessions {
+    store: Arc<dyn SealedStore>,
     /// Of the users who have come.
     keys: Mutex<HashMap<String, Keys>>,
 }
@@ -35,9 +35,9 @@ struct Keys {
     storage: StorageKey,
 }
 
-impl<S: SealedStore> SealedSessions<S> {
+impl SealedSessions {
     /// Seals what `store` is to keep.
-    pub fn new(store: S) -> Self {
+    pub fn new(store: Arc<dyn SealedStore>) -> Self {
         Self { store, keys: Mutex::default() }
     }
 
@@ -58,7 +58,7 @@ fn unreadable(error: StoredError) -> StoreError {
 }
 
 #[async_trait]
-impl<S: SealedStore> SessionStore for SealedSessions<S> {
+impl SessionStore for SealedSessions {
     fn identify(&self, user_id: &str, identity: &IdentityKeyPair) {
         let storage = StorageKey::derive(identity);
         let keys = Keys { identity: identity.clone(), storage };
@@ -80,8 +80,9 @@ impl<S: SealedStore> SessionStore for SealedSessions<S> {
         record.map(Some).map_err(unreadable)
     }
 
-    /// Peers first, the user's own record last: a one-time prekey that outlives the session made
-    /// with it opens nothing twice, a session without what it was made with cannot be.
+    /// Peers first, the user's own record last. Should only the first be kept, a one-time prekey
+    /// outlives its use, which the session made with it recognises; the other way round, a first
+    /// message could not be opened any more.
     async fn save(&self, user_id: &str, changes: &Changes) -> Result<(), StoreError> {
         let Keys { storage, .. } = self.keys(user_id)?;
         let mut random = OsRandom::default();
