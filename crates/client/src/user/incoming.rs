@@ -88,7 +88,10 @@ impl User {
 
     /// Opens the messages held for a peer that has become usable.
     pub(super) async fn open_held(&mut self, peer_id: &str, step: &mut Step) {
-        let mut waiting = self.peers.get(peer_id).map_or(0, |peer| peer.held.len());
+        // While a store fails, they would only take with them whatever else the step does.
+        let is_time = self.retry_at.is_none();
+        let waiting = self.peers.get(peer_id).filter(|_| is_time);
+        let mut waiting = waiting.map_or(0, |peer| peer.held.len());
         while waiting > 0 {
             waiting -= 1;
             let Some(peer) = self.peers.get_mut(peer_id) else { return };
