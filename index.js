@@ -6,6 +6,7 @@ const { Stvor, StvorApp, createApp } = require('./lib/app.js');
 const { StvorFacadeClient } = require('./lib/client.js');
 const { StvorError, STVOR_ERRORS } = require('./lib/errors.js');
 const { CryptoSessionManager } = require('./lib/manager.js');
+const { embeddedStorage } = require('./lib/storage/embedded.js');
 const { generateFingerprint, verifyMetricsSignature } = require('./lib/proofs.js');
 const {
   initializeCrypto,
@@ -33,6 +34,7 @@ module.exports = {
   createApp,
   init,
   load,
+  embeddedStorage,
   CryptoSessionManager,
   generateFingerprint,
   verifyMetricsSignature,

@@ -95,8 +95,9 @@ async function open(config) {
   const native = check.config(config);
   const warn = check.warner(config);
   check.warnAboutConfig(config, warn);
-  const { storageAdapters = {}, productionMode: production = false } = config;
-  const storage = new Storage(storageAdapters, { production, warnOnce: check.warnOnce(warn, config) });
+  const { storageAdapters, productionMode: production = false } = config;
+  // Awaited where it is a promise, as embeddedStorage's: what is wrong with it is known before anybody connects.
+  const storage = new Storage((await storageAdapters) ?? {}, { production, warnOnce: check.warnOnce(warn, config) });
   check.productionRelay(config);
   return Link.open(native, storage);
 }

@@ -5,6 +5,7 @@
 mod app;
 mod client;
 mod content;
+mod embedded;
 mod error;
 mod events;
 mod keys;

@@ -191,7 +191,8 @@ impl Store {
         user: &str,
         candidate: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, Error> {
-        let there = self.put_new(&self.inner.shared.identities, &[user.as_bytes()], candidate).await?;
+        let there =
+            self.put_new(&self.inner.shared.identities, &[user.as_bytes()], candidate).await?;
         Ok(there.unwrap_or_else(|| Zeroizing::new(candidate.to_vec())))
     }
 

@@ -94,11 +94,7 @@ impl Writer {
 
     /// Takes what waits. If many were answered together just now, gives them a moment to come
     /// back: the first of them alone would have the others wait for a whole sync.
-    fn gather(
-        &self,
-        first: Request,
-        closing: &mut Option<oneshot::Sender<()>>,
-    ) -> Vec<Request> {
+    fn gather(&self, first: Request, closing: &mut Option<oneshot::Sender<()>>) -> Vec<Request> {
         let (expected, took) = self.last;
         let deadline = Instant::now() + (took / 4).min(MAX_WAIT);
         let (mut batch, mut size) = (Vec::with_capacity(expected), 0);
