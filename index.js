@@ -6,6 +6,8 @@ const { Stvor, StvorApp, createApp } = require('./lib/app.js');
 const { StvorFacadeClient } = require('./lib/client.js');
 const { StvorError, STVOR_ERRORS } = require('./lib/errors.js');
 const { CryptoSessionManager } = require('./lib/manager.js');
+const { postgresStorage } = require('./lib/storage/postgres.js');
+const { RedisReplayCache, redisReplayCache } = require('./lib/storage/redis.js');
 const { generateFingerprint, verifyMetricsSignature } = require('./lib/proofs.js');
 const {
   initializeCrypto,
@@ -33,6 +35,9 @@ module.exports = {
   createApp,
   init,
   load,
+  postgresStorage,
+  redisReplayCache,
+  RedisReplayCache,
   CryptoSessionManager,
   generateFingerprint,
   verifyMetricsSignature,
