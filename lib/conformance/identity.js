@@ -8,28 +8,29 @@ const { bytesOf } = require('./subject.js');
 const CALLS_AT_ONCE = 16;
 const store = 'identity';
 
-/** The pair as two texts, or a complaint. */
-function pairOf(answer) {
-  const [publicKey, privateKey] = [bytesOf(answer?.publicKey), bytesOf(answer?.privateKey)];
-  if (publicKey?.length !== 65 || publicKey[0] !== 4) broken('publicKey is not an uncompressed point of 65 bytes');
-  if (privateKey?.length !== 32) broken('privateKey is not 32 bytes');
-  return { publicKey: publicKey.toString('hex'), privateKey: privateKey.toString('hex') };
+async function answerFor(subject, userId) {
+  const bound = await subject.store(store, userId);
+  const answer = await bound.getIdentityKeyPair();
+  return { publicKey: bytesOf(answer?.publicKey), privateKey: bytesOf(answer?.privateKey) };
 }
 
+/** The identity as texts. Whether it is one is the business of one rule. */
 async function ask(subject, userId) {
-  const bound = await subject.store(store, userId);
-  return pairOf(await bound.getIdentityKeyPair());
+  const { publicKey, privateKey } = await answerFor(subject, userId);
+  return { publicKey: publicKey?.toString('hex'), privateKey: privateKey?.toString('hex') };
 }
 
 async function shape(subject) {
-  const { publicKey, privateKey } = await ask(subject, subject.name('alice'));
+  const { publicKey, privateKey } = await answerFor(subject, subject.name('alice'));
+  if (publicKey?.length !== 65 || publicKey[0] !== 4) broken('publicKey is not an uncompressed point of 65 bytes');
+  if (privateKey?.length !== 32) broken('privateKey is not 32 bytes');
   const ecdh = createECDH('prime256v1');
   try {
-    ecdh.setPrivateKey(privateKey, 'hex');
+    ecdh.setPrivateKey(privateKey);
   } catch {
     broken('privateKey is not a scalar of P-256');
   }
-  if (ecdh.getPublicKey('hex') !== publicKey) broken('publicKey does not belong to privateKey');
+  if (!ecdh.getPublicKey().equals(publicKey)) broken('publicKey does not belong to privateKey');
 }
 
 async function stable(subject) {

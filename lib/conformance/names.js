@@ -23,12 +23,13 @@ function longNames(unique) {
 /** Names that objects have of their own: for a user whose peers nobody else has. */
 const OBJECT_NAMES = ['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'length'];
 
-/** Pairs of user and peer that are the same text when they are joined. */
+/** Pairs of user and peer that are the same text when they are joined. No user is in two of them. */
 function confusablePairs(unique) {
-  return [':', '/', '_', '-', '.', '|', ' '].flatMap((separator) => [
-    [`${unique}a`, `b${separator}c`],
-    [`${unique}a${separator}b`, 'c'],
-  ]).concat([[`${unique}x`, 'yz'], [`${unique}xy`, 'z']]);
+  const separated = [':', '/', '_', '-', '.', '|', ' '].flatMap((separator, i) => [
+    [`${unique}${i}a`, `b${separator}c`],
+    [`${unique}${i}a${separator}b`, 'c'],
+  ]);
+  return [...separated, [`${unique}x`, 'yz'], [`${unique}xy`, 'z']];
 }
 
 module.exports = { OBJECT_NAMES, confusableNames, confusablePairs };

@@ -33,13 +33,21 @@ async function answers(subject) {
 async function atomic(subject) {
   const isSeen = await answersOf(subject);
   const { user, peer } = await begin(subject);
-  const caches = await Promise.all((await instances(subject)).map((instance) => instance.store(store, user)));
+  const caches = await sharing(await Promise.all((await instances(subject)).map((one) => one.store(store, user))), isSeen);
   for (let attempt = 0; attempt < 3; attempt += 1) {
     const once = nonce();
     const calls = Array.from({ length: CALLS_AT_ONCE }, (_, i) => caches[i % caches.length].checkAndMark(peer, once));
     const unseen = (await Promise.all(calls)).filter((answer) => !isSeen(answer)).length;
     if (unseen !== 1) broken(`${CALLS_AT_ONCE} calls at once with one nonce: ${unseen} were told that it is new`);
   }
+}
+
+/** The first cache with those that know what it has marked; that all do is the business of another rule. */
+async function sharing([first, ...others], isSeen) {
+  const once = nonce();
+  await first.checkAndMark('probe', once);
+  const known = await Promise.all(others.map((cache) => cache.checkAndMark('probe', once)));
+  return [first, ...others.filter((_, i) => isSeen(known[i]))];
 }
 
 async function nonces(subject) {

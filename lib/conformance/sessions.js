@@ -39,14 +39,15 @@ async function binary(subject) {
   for (const [label, saved] of Object.entries(states)) {
     const peer = subject.name('bob');
     await sessions.save(peer, Buffer.from(saved));
+    await appears(() => sessions.load(peer), (loaded) => !isNothing(loaded));
     const loaded = bytesOf(await sessions.load(peer));
     if (loaded === undefined) broken(`load has returned neither bytes nor base64 for ${label}`);
     if (!loaded.equals(saved)) broken(`${label}: ${saved.length} bytes were saved, ${loaded.length} others loaded`);
   }
 }
 
-/** Saves and loads in turn, by every instance; calls `onWrong(when, round)` where another state comes back. */
-async function rounds(subject, onWrong) {
+/** Saves and loads in turn, by every instance, until another state comes back: `{ when, what }`. */
+async function firstWrong(subject) {
   const { user, peer, sessions } = await begin(subject);
   const readers = await Promise.all((await instances(subject)).map((instance) => instance.store(store, user)));
   for (let round = 1; round <= ROUNDS; round += 1) {
@@ -54,27 +55,21 @@ async function rounds(subject, onWrong) {
     await sessions.save(peer, Buffer.from(saved));
     for (const [i, reader] of readers.entries()) {
       const when = await appears(() => reader.load(peer), (loaded) => isState(loaded, saved));
-      if (when !== 'at once') onWrong(when, `save ${round}${i === 0 ? '' : ', read by another instance'}`);
+      if (when !== 'at once') return { when, what: `save ${round}${i === 0 ? '' : ', loaded by another instance'}` };
     }
   }
+  return undefined;
 }
 
-function awaited(subject) {
-  return rounds(subject, (when, what) => {
-    if (when === 'late') broken(`${what}: the state came only after save had resolved`);
-  });
+async function awaited(subject) {
+  const wrong = await firstWrong(subject);
+  if (wrong?.when === 'late') broken(`${wrong.what}: the state came only after save had resolved`);
 }
 
-function fresh(subject) {
-  return rounds(subject, (when, what) => {
-    if (when === 'never') broken(`${what}: load has returned an older state, or none`);
-    throw new Late();
-  }).catch((error) => {
-    // A save that is merely late is the business of the rule before.
-    if (!(error instanceof Late)) throw error;
-  });
+async function fresh(subject) {
+  const wrong = await firstWrong(subject);
+  if (wrong?.when === 'never') broken(`${wrong.what}: load has returned an older state, or none`);
 }
-class Late extends Error {}
 
 async function copies(subject) {
   const { peer, sessions } = await begin(subject);
@@ -87,13 +82,13 @@ async function copies(subject) {
   if (!isState(await sessions.load(peer), saved)) broken("the store keeps the caller's buffer, which the caller uses again");
   const loaded = await sessions.load(peer);
   if (loaded instanceof Uint8Array) loaded.fill(0);
-  if (!isState(await sessions.load(peer), saved)) broken('load gives out the store\'s own buffer');
+  if (!isState(await sessions.load(peer), saved)) broken("load gives out the store's own buffer");
 }
 
 async function separatePeers(subject) {
   const { sessions } = await begin(subject);
-  const names = [...confusableNames(`${subject.name('peer').slice(-8)}`), ...(subject.singleUser ? [] : OBJECT_NAMES)];
-  await assertApart(names, names.map((name) => ({ name: shown(name), sessions, peer: name })));
+  const names = [...confusableNames(subject.name('peer').slice(-8)), ...(subject.singleUser ? [] : OBJECT_NAMES)];
+  await assertApart(names.map((name) => ({ name: shown(name), sessions, peer: name })));
 }
 
 async function separateUsers(subject) {
@@ -106,21 +101,23 @@ async function separateUsers(subject) {
   for (const user of [subject.name('alice'), subject.name('bob')]) {
     places.push({ name: `the peer of user ${shown(user)}`, sessions: await subject.store(store, user), peer });
   }
-  await assertApart(pairs, await Promise.all(places));
+  await assertApart(await Promise.all(places));
 }
 
 /** Saves a state of its own in every place, then loads all. */
-async function assertApart(_names, places) {
+async function assertApart(places) {
   const states = places.map(({ name }) => state(name));
   const saves = await Promise.allSettled(places.map(({ sessions, peer }, i) => sessions.save(peer, states[i])));
   const refused = saves.findIndex(({ status }) => status === 'rejected');
   if (refused >= 0) broken(`save for ${places[refused].name} was rejected: ${saves[refused].reason?.message}`);
-  const loaded = await Promise.all(places.map(({ sessions, peer }) => sessions.load(peer)));
-  loaded.forEach((value, i) => {
-    if (isState(value, states[i])) return;
-    const other = states.findIndex((saved) => isState(value, saved));
-    broken(other < 0 ? `${places[i].name} was not found again` : `${places[i].name} and ${places[other].name} share a record`);
-  });
+  const found = await Promise.all(
+    places.map(({ sessions, peer }, i) => appears(() => sessions.load(peer), (loaded) => isState(loaded, states[i]))),
+  );
+  const lost = found.indexOf('never');
+  if (lost < 0) return;
+  const loaded = await places[lost].sessions.load(places[lost].peer);
+  const other = states.findIndex((saved) => isState(loaded, saved));
+  broken(other < 0 ? `${places[lost].name} was not found again` : `${places[lost].name} and ${places[other].name} share a record`);
 }
 
 async function conflict(subject) {

@@ -74,11 +74,6 @@ function bytesOf(value) {
   return undefined;
 }
 
-/** A sealed record as the SDK would save it: random bytes with a text in front, to tell them apart. */
-function state(label, length = 200) {
-  return Buffer.concat([Buffer.from(`${label};`), randomBytes(length)]);
-}
-
 function nonce() {
   return randomBytes(12);
 }
@@ -87,4 +82,4 @@ function fingerprint(text) {
   return createHash('sha256').update(text).digest('hex');
 }
 
-module.exports = { METHODS, STORES, Subject, bytesOf, fingerprint, nonce, state };
+module.exports = { METHODS, STORES, Subject, bytesOf, fingerprint, nonce };
