@@ -15,6 +15,9 @@ const { secretOf } = require('./sealing.js');
 
 const OPTIONS = ['pool', 'connectionString', 'schema', 'key', 'passphrase', 'ttlSeconds'];
 const CONNECT_TIMEOUT_MS = 5_000;
+/** Serialisation failure and deadlock: PostgreSQL has undone the statement, and asks for it again. */
+const TRANSIENT = ['40001', '40P01'];
+const ATTEMPTS = 10;
 
 function postgresStorage(options) {
   const given = check.options('options', options, OPTIONS);
@@ -66,7 +69,17 @@ class Database {
       this.#ready = undefined;
       throw error;
     }
-    return this.#run(sql(quotedSchema(this.#name)), values);
+    return this.#repeat(sql(quotedSchema(this.#name)), values);
+  }
+
+  async #repeat(text, values) {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.#run(text, values);
+      } catch (error) {
+        if (attempt === ATTEMPTS || !TRANSIENT.includes(error?.code)) throw error;
+      }
+    }
   }
 
   async close(owned) {
