@@ -2,6 +2,8 @@
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 
+const USUAL_PORTS = { 'redis:': 6379, 'postgres:': 5432, 'postgresql:': 5432 };
+
 /**
  * Forwards to the host and port of `url`. Until the clients have sent `mark` `count` times, `hold(count, mark)` keeps
  * back what the server answers; at that moment, `sever(count, mark)` breaks every connection. Closed after the test.
@@ -9,7 +11,7 @@ import { connect, createServer } from 'node:net';
 export async function proxyTo(t, url) {
   const target = new URL(url);
   const state = { sockets: new Set(), remaining: 0, mark: undefined, holding: false, held: [], reached: () => {} };
-  const server = createServer((socket) => join(state, socket, connect(Number(target.port), target.hostname)));
+  const server = createServer((socket) => join(state, socket, connect(Number(target.port || USUAL_PORTS[target.protocol]), target.hostname)));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const breakAll = () => {

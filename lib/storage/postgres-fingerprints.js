@@ -14,11 +14,12 @@ class PostgresFingerprints {
 
   async storeFingerprint(peerId, fingerprint, userId) {
     const [user, peer, given] = [...idsOf(userId, peerId), check.fingerprint('fingerprint', fingerprint)];
-    const { rowCount } = await this.#database.query(
-      (schema) => `INSERT INTO ${schema}.fingerprints (user_id, peer_id, fingerprint) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
+    const { rows } = await this.#database.query(
+      (schema) => `INSERT INTO ${schema}.fingerprints (user_id, peer_id, fingerprint) VALUES ($1, $2, $3)
+        ON CONFLICT DO NOTHING RETURNING fingerprint`,
       [user, peer, given],
     );
-    if (rowCount === 0 && (await this.#select(user, peer)) !== given) throw changed(peerId);
+    if (rows.length === 0 && (await this.#select(user, peer)) !== given) throw changed(peerId);
   }
 
   async verifyFingerprint(peerId, fingerprint, userId) {

@@ -45,7 +45,7 @@ class PostgresIdentities {
 
   async #select(user) {
     const { rows } = await this.#database.query(
-      (schema) => `SELECT public_key, private_key, sealed FROM ${schema}.identities WHERE user_id = $1`,
+      (schema) => `SELECT public_key, private_key, sealed::text AS sealed FROM ${schema}.identities WHERE user_id = $1`,
       [user],
     );
     return rows[0];
@@ -96,8 +96,9 @@ async function sealingKey(database, secret) {
 }
 
 function opened({ sealed, public_key: publicKey, private_key: stored }, user, key) {
-  if (sealed && key === undefined) throw wrongKey('The identity is sealed, and there is no key or passphrase.');
-  if (sealed) return unseal(key, stored, contextOf(user, publicKey));
+  const isSealed = sealed === 'true';
+  if (isSealed && key === undefined) throw wrongKey('The identity is sealed, and there is no key or passphrase.');
+  if (isSealed) return unseal(key, stored, contextOf(user, publicKey));
   if (key === undefined) return stored;
   // Taken as it is, a row that anybody could have written would count as one that was sealed.
   throw new StvorError(

@@ -18,6 +18,7 @@ const CONNECT_TIMEOUT_MS = 5_000;
 /** Serialisation failure and deadlock: PostgreSQL has undone the statement, and asks for it again. */
 const TRANSIENT = ['40001', '40P01'];
 const ATTEMPTS = 10;
+const BYTEA_COLUMNS = ['user_id', 'peer_id', 'state', 'nonce', 'public_key', 'private_key', 'value'];
 
 function postgresStorage(options) {
   const given = check.options('options', options, OPTIONS);
@@ -91,7 +92,19 @@ class Database {
     if (this.#closing !== undefined) {
       throw new StvorError('STORAGE_FAILED', 'The store was closed.', 'Make a new store, and close it last.');
     }
-    return this.#pool.query(text, values);
+    const result = await this.#pool.query(text, values);
+    for (const row of result.rows ?? []) bytesIn(row);
+    return result;
+  }
+}
+
+/** Applications may have pg parse types as they like: here, bytea columns are Buffers. */
+function bytesIn(row) {
+  for (const column of BYTEA_COLUMNS.filter((name) => row[name] !== undefined)) {
+    const value = row[column];
+    if (check.isBytes(value)) row[column] = Buffer.from(value.buffer, value.byteOffset, value.length);
+    else if (typeof value === 'string' && /^\\x([0-9a-f]{2})*$/.test(value)) row[column] = Buffer.from(value.slice(2), 'hex');
+    else throw new StvorError('STORAGE_FAILED', 'The pool returns bytea as neither bytes nor hex.', 'Pass a Pool of pg.');
   }
 }
 
