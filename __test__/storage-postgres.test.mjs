@@ -437,14 +437,27 @@ describe('failures', () => {
     assert.equal(String(await sessions.load('bob', 'alice')), `${loaded} 3`);
   });
 
-  test('a store on an address lets an idle process end, and does not crash when its connection breaks', async (t) => {
-    const proxy = await proxyTo(t, databaseUrl);
+  test('an idle process with a store on an address ends', async (t) => {
     const { code, lines, stderr } = await program(t, { code: `
       import { postgresStorage } from '@stvor/sdk';
-      const { sessions } = postgresStorage({ connectionString: ${JSON.stringify(proxy.url)}, schema: '${newSchema()}', key: Buffer.alloc(32, 1) });
+      const { sessions } = postgresStorage({ connectionString: ${JSON.stringify(databaseUrl)}, schema: '${newSchema()}', key: Buffer.alloc(32, 1) });
       await sessions.save('bob', Buffer.from('1'), 'alice');
       console.log(String(await sessions.load('bob', 'alice')));` }).ended;
     assert.deepEqual([code, lines, stderr], [0, ['1'], '']);
+  });
+
+  test('of an idle connection do not end the process', async (t) => {
+    const address = new URL(databaseUrl);
+    const name = `stvor-${randomBytes(8).toString('hex')}`;
+    address.searchParams.set('application_name', name);
+    const storage = postgresStorage({ connectionString: address.href, schema: newSchema(), key });
+    t.after(() => storage.close());
+    const load = () => storage.sessions.load('bob', 'alice');
+    await load();
+    const { rows } = await admin.query('SELECT pg_terminate_backend(pid) AS done FROM pg_stat_activity WHERE application_name = $1', [name]);
+    assert.deepEqual(rows, [{ done: true }]);
+    // The first may still meet the broken connection.
+    assert.equal(await load().catch(load), null);
   });
 
   test('after close, calls are rejected; a pool that was given stays open', async (t) => {
