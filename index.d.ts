@@ -1,6 +1,7 @@
 /// <reference lib="esnext.disposable" />
 
 export * from './ratchet.js';
+export * from './storage.js';
 
 /** Identifies an application to its relay: 1 to 4,096 printable ASCII characters without spaces. */
 export type AppToken = string;
@@ -186,6 +187,12 @@ export type ErrorCode =
   | 'STORAGE_FAILED'
   /** Production mode needs stores that were not given. */
   | 'STORAGE_REQUIRED'
+  /** Another process has written a record since it was loaded; nothing was changed. */
+  | 'STORAGE_CONFLICT'
+  /** The key or passphrase is not the one that the store was sealed with. */
+  | 'STORAGE_KEY'
+  /** A store breaks rules that the SDK relies on; `failures` lists them. */
+  | 'STORAGE_NONCONFORMING'
   /** The content is larger than the relay takes. */
   | 'PAYLOAD_TOO_LARGE'
   /** Too much waits for this recipient already; the same send may succeed later. */

@@ -7,6 +7,8 @@ const { StvorFacadeClient } = require('./lib/client.js');
 const { StvorError, STVOR_ERRORS } = require('./lib/errors.js');
 const { CryptoSessionManager } = require('./lib/manager.js');
 const { embeddedStorage } = require('./lib/storage/embedded.js');
+const { postgresStorage } = require('./lib/storage/postgres.js');
+const { RedisReplayCache, redisReplayCache } = require('./lib/storage/redis.js');
 const { generateFingerprint, verifyMetricsSignature } = require('./lib/proofs.js');
 const {
   initializeCrypto,
@@ -35,6 +37,9 @@ module.exports = {
   init,
   load,
   embeddedStorage,
+  postgresStorage,
+  redisReplayCache,
+  RedisReplayCache,
   CryptoSessionManager,
   generateFingerprint,
   verifyMetricsSignature,
