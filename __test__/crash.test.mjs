@@ -5,9 +5,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
-import pg from 'pg';
-import { crash, embeddedStores, fleetStores } from './support/crash.mjs';
-import { services } from './support/services.mjs';
+import { crash } from './support/crash.mjs';
+import { embeddedStore, fleetStore } from './support/crash-stores.mjs';
+import { dropSchema, services } from './support/services.mjs';
 
 const KILLS = 24;
 
@@ -27,7 +27,7 @@ async function runs(t, stores, directory) {
 
 test('processes killed at any instant lose and double nothing with the embedded file', async (t) => {
   const directory = await directoryOf(t);
-  await runs(t, embeddedStores(directory), directory);
+  await runs(t, { alice: embeddedStore(directory, 'alice'), bob: embeddedStore(directory, 'bob') }, directory);
 });
 
 test('processes killed at any instant lose and double nothing with PostgreSQL and Redis', async (t) => {
@@ -36,12 +36,6 @@ test('processes killed at any instant lose and double nothing with PostgreSQL an
   t.after(() => running.close());
   const schema = `stvor_crash_${randomBytes(6).toString('hex')}`;
   t.after(() => dropSchema(running.databaseUrl, schema));
-  await runs(t, fleetStores(running, schema), directory);
+  const store = fleetStore(running, schema);
+  await runs(t, { alice: store, bob: store }, directory);
 });
-
-async function dropSchema(connectionString, schema) {
-  const client = new pg.Client({ connectionString });
-  await client.connect();
-  await client.query(`DROP SCHEMA IF EXISTS "${schema}" CASCADE`);
-  await client.end();
-}

@@ -29,18 +29,22 @@ function argumentsOf(args) {
 
 async function run(store, kills) {
   // Loaded only now: what they need has just been installed and built.
-  const { crash, embeddedStores, fleetStores } = await import('../__test__/support/crash.mjs');
-  const { services } = await import('../__test__/support/services.mjs');
+  const { crash } = await import('../__test__/support/crash.mjs');
+  const { embeddedStore, fleetStore } = await import('../__test__/support/crash-stores.mjs');
+  const { dropSchema, services } = await import('../__test__/support/services.mjs');
   const directory = mkdtempSync(join(tmpdir(), 'stvor-crash-'));
   const seed = Number(process.env.CRASH_SEED ?? randomBytes(4).readUInt32LE());
   console.log(`${store}: ${kills} kills, CRASH_SEED=${seed}`);
   const running = store === 'fleet' ? await services() : undefined;
-  const stores = running ? fleetStores(running, `stvor_crash_${seed}`) : embeddedStores(directory);
+  const schema = `stvor_crash_${seed}`;
+  const fleet = running && fleetStore(running, schema);
+  const stores = { alice: fleet ?? embeddedStore(directory, 'alice'), bob: fleet ?? embeddedStore(directory, 'bob') };
   try {
     const found = await crash({ seed, kills, stores, directory, log: (line) => console.log(`  ${line}`) });
     console.log(`  ${found.sent} sends accepted, ${found.handled} handled, of which ${found.repeated} again after a kill`);
     if (found.problems.length > 0) throw new Failed(found.problems.join('\n'));
   } finally {
+    if (running) await dropSchema(running.databaseUrl, schema);
     await running?.close();
     rmSync(directory, { recursive: true, force: true });
   }

@@ -5,7 +5,8 @@
 // and `handled ID N` as the last thing that a handler does. The lines go to stdout as well.
 import { appendFileSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { createApp, embeddedStorage, postgresStorage, redisReplayCache } from '@stvor/sdk';
+import { createApp } from '@stvor/sdk';
+import { adaptersOf } from './crash-stores.mjs';
 
 const { CRASH_USER: user, CRASH_PEER: peer, CRASH_RELAY: relayUrl, CRASH_JOURNAL: journal } = process.env;
 const store = JSON.parse(process.env.CRASH_STORE);
@@ -21,17 +22,8 @@ function lastTried() {
   return tried.length === 0 ? 0 : Number(tried.at(-1)[1]);
 }
 
-async function adapters() {
-  if (store.kind === 'embedded') {
-    return embeddedStorage({ path: store.path, key: Buffer.from(store.key, 'hex') });
-  }
-  const { connectionString, schema, redisUrl, prefix, key } = store;
-  const storage = postgresStorage({ connectionString, schema, key: Buffer.from(key, 'hex') });
-  return { ...storage, replay: redisReplayCache({ url: redisUrl, prefix }) };
-}
-
 appendFileSync(journal, '');
-const app = await createApp({ appToken: 'stvor_crash', relayUrl, productionMode: true, storageAdapters: await adapters() });
+const app = await createApp({ appToken: 'stvor_crash', relayUrl, productionMode: true, storageAdapters: await adaptersOf(store) });
 const client = await app.connect(user);
 client.onError(() => {});
 client.onMessage(async ({ id, content }) => {

@@ -1,7 +1,6 @@
 // Crash runs: two users in processes of their own and a relay in a third, each killed at random instants and started
 // again, while numbered messages flow both ways. What is checked is in `verdict`.
 import { spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
@@ -179,19 +178,6 @@ export function verdict(journals, kills, problems = []) {
   }
   if (found.sent === 0) problems.push('nothing was sent, so this has shown nothing');
   return found;
-}
-
-/** A schema, a prefix and keys of one run on the services, for alice and bob alike. */
-export function fleetStores({ databaseUrl, redisUrl }, schema) {
-  const key = randomBytes(32).toString('hex');
-  const store = { kind: 'fleet', connectionString: databaseUrl, schema, redisUrl, prefix: schema, key };
-  return { alice: store, bob: store };
-}
-
-/** A file for each. */
-export function embeddedStores(directory) {
-  const file = (name) => ({ kind: 'embedded', path: join(directory, `${name}.db`), key: randomBytes(32).toString('hex') });
-  return { alice: file('alice'), bob: file('bob') };
 }
 
 const after = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -184,3 +184,11 @@ async function unprivileged() {
   const name = (await idOf('-u', 'postgres').then(() => 'postgres', () => 'nobody'));
   return { uid: await idOf('-u', name), gid: await idOf('-g', name) };
 }
+
+/** Removes a schema that a test has made. */
+export async function dropSchema(connectionString, schema) {
+  const client = new pg.Client({ connectionString });
+  await client.connect();
+  await client.query(`DROP SCHEMA IF EXISTS "${schema}" CASCADE`);
+  await client.end();
+}
