@@ -46,6 +46,7 @@ mod peer;
 mod record;
 mod root_key;
 mod sealed;
+mod safety_number;
 mod secret;
 mod session;
 mod skipped;
@@ -67,6 +68,7 @@ pub use peer::{
     SealedMessage, StoredError, UserRecord,
 };
 pub use record::{MAX_INITIATIONS, MAX_OLDER_SESSIONS, Opened, Record, Sealed};
+pub use safety_number::{SAFETY_NUMBER_LENGTH, SafetyNumber};
 pub use sealed::{SEALED_OVERHEAD, SealedError, StorageKey};
 pub use session::{
     DecryptError, Decrypted, EncryptError, Encrypted, EstablishError, SavedRecordError,
