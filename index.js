@@ -5,8 +5,9 @@
 const { Stvor, StvorApp, createApp } = require('./lib/app.js');
 const { StvorFacadeClient } = require('./lib/client.js');
 const { StvorError, STVOR_ERRORS } = require('./lib/errors.js');
+const { SafetyNumber } = require('./lib/safety-number.js');
 const { CryptoSessionManager } = require('./lib/manager.js');
-const { generateFingerprint, verifyMetricsSignature } = require('./lib/proofs.js');
+const { generateFingerprint, verifyAttestation, verifyMetricsSignature } = require('./lib/proofs.js');
 const {
   initializeCrypto,
   generateKeyPair,
@@ -28,6 +29,7 @@ module.exports = {
   Stvor,
   StvorApp,
   StvorFacadeClient,
+  SafetyNumber,
   StvorError,
   STVOR_ERRORS,
   createApp,
@@ -35,6 +37,7 @@ module.exports = {
   load,
   CryptoSessionManager,
   generateFingerprint,
+  verifyAttestation,
   verifyMetricsSignature,
   initializeCrypto,
   generateKeyPair,

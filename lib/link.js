@@ -10,6 +10,7 @@ const SENT = 1;
 const FAILED = 2;
 const ERROR = 3;
 const RECEIPT = 4;
+const IDENTITY = 5;
 
 /** How long a client's first message waits at most for sends under way. */
 const FIRST_MESSAGE_HOLD_MS = 250;
@@ -123,6 +124,10 @@ class Link {
           this.#readied(events[at + 1])?.pushReceipt({ id: events[at + 2], recipientId: events[at + 3] });
           at += 4;
           break;
+        case IDENTITY:
+          this.#inboxes.get(events[at + 1])?.changed(changeAt(events, at));
+          at += 6;
+          break;
       }
     }
     // Later than the continuations of the sends that were settled above.
@@ -175,6 +180,11 @@ class Link {
 function arrivalAt(events, at) {
   const [id, senderId, kind, payload, timestamp] = events.slice(at + 2, at + 7);
   return { id, senderId, kind, payload, timestamp };
+}
+
+function changeAt(events, at) {
+  const [peerId, previousFingerprint, fingerprint, identityKey] = events.slice(at + 2, at + 6);
+  return { peerId, previousFingerprint, fingerprint, identityKey };
 }
 
 module.exports = { Link };

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use napi::Status;
 use napi::bindgen_prelude::{Array, BufferSlice, Env, Result};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
-use stvor_client::{ContentKind, Error, Events, Receipt, Received, Sent};
+use stvor_client::{ContentKind, Error, Events, IdentityChange, Receipt, Received, Sent};
 
 use crate::content::number_of;
 use crate::error::pack;
@@ -22,6 +22,7 @@ const SENT: u32 = 1;
 const FAILED: u32 = 2;
 const ERROR: u32 = 3;
 const RECEIPT: u32 = 4;
+const IDENTITY: u32 = 5;
 
 enum Event {
     Message { client: i64, message: Received },
@@ -29,6 +30,7 @@ enum Event {
     Failed { number: i64, error: Error },
     Error { client: i64, error: Error },
     Receipt { client: i64, receipt: Receipt },
+    Identity { client: i64, change: Box<IdentityChange> },
 }
 
 /// The events of one app that JavaScript has not taken yet.
@@ -104,6 +106,14 @@ impl Flat<'_> {
                 self.head(RECEIPT, client)?;
                 self.push(receipt.id)?;
                 self.push(receipt.recipient_id)
+            }
+            Event::Identity { client, change } => {
+                let IdentityChange { peer_id, previous, identity } = *change;
+                self.head(IDENTITY, client)?;
+                self.push(peer_id)?;
+                self.push(previous.map(|previous| previous.fingerprint()))?;
+                self.push(identity.fingerprint())?;
+                self.push(BufferSlice::copy_from(self.env, identity.as_bytes())?)
             }
         }
     }
@@ -182,5 +192,10 @@ impl Events for ClientEvents {
 
     fn error(&self, error: Error) {
         self.queue.push([Event::Error { client: self.client, error }]);
+    }
+
+    fn identity_changed(&self, change: IdentityChange) {
+        let change = Box::new(change);
+        self.queue.push([Event::Identity { client: self.client, change }]);
     }
 }

@@ -45,8 +45,8 @@ pub mod metrics;
 mod peer;
 mod record;
 mod root_key;
-mod sealed;
 mod safety_number;
+mod sealed;
 mod secret;
 mod session;
 mod skipped;
@@ -64,7 +64,7 @@ pub use keys::{
     SignedPrekey, SignedPrekeyPair,
 };
 pub use peer::{
-    LegacyItem, MAX_FORMER_IDENTITIES, OpenError, OpenedMessage, PeerKeys, PeerRecord,
+    ImportError, LegacyItem, MAX_FORMER_IDENTITIES, OpenError, OpenedMessage, PeerKeys, PeerRecord,
     SealedMessage, StoredError, UserRecord,
 };
 pub use record::{MAX_INITIATIONS, MAX_OLDER_SESSIONS, Opened, Record, Sealed};

@@ -6,6 +6,7 @@ use stvor_protocol::UserRecord;
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant};
 
+use super::identity::Asked;
 use super::in_flight::Flight;
 use super::peer::{Peer, Trust};
 use super::{Done, User};
@@ -43,6 +44,8 @@ pub(super) struct Step {
     /// Messages that were refused for good: the relay need not keep them.
     pub(super) settled: Vec<Delivery>,
     pub(super) trusted: Vec<oneshot::Sender<Result<(), Error>>>,
+    /// Who is told of an identity once it is pinned.
+    pub(super) asked: Vec<Asked>,
     /// What the link is to do once all this is committed.
     pub(super) requests: Vec<Request>,
 }
@@ -158,6 +161,7 @@ impl User {
         for done in step.trusted {
             let _nobody_waits = done.send(Ok(()));
         }
+        step.asked.into_iter().for_each(|asked| asked.answer(Ok(())));
         self.set_timers(step.touched);
     }
 
@@ -216,6 +220,7 @@ impl User {
         for done in step.trusted {
             let _nobody_waits = done.send(Err(error.clone()));
         }
+        step.asked.into_iter().for_each(|asked| asked.answer(Err(error.clone())));
         for Receipted { seq, receipt, waiting } in step.receipts {
             let peer = self.peers.get_mut(&receipt.recipient_id);
             if let (Some(peer), Some(waiting)) = (peer, waiting) {
