@@ -1,5 +1,7 @@
 /// <reference lib="esnext.disposable" />
 
+import type { Bytes } from './ratchet.js';
+
 export * from './ratchet.js';
 
 /** Identifies an application to its relay: 1 to 4,096 printable ASCII characters without spaces. */
@@ -264,6 +266,8 @@ export type ErrorCode =
   | 'METRICS_REJECTED'
   /** What is to be imported was not saved by version 3.0.0, or is damaged. */
   | 'LEGACY_FORMAT'
+  /** An identity store does not return the user's identity. */
+  | 'IDENTITY_CONFLICT'
   /** A received message is authentic, but its content cannot be read. */
   | 'INVALID_CONTENT'
   /** A handler of yours threw or rejected; `cause` is what it threw. */
@@ -308,7 +312,7 @@ export class SafetyNumber {
   /** 60 decimal digits. */
   readonly digits: string;
   /** What stands in the QR code, 65 bytes. */
-  readonly bytes: Buffer;
+  readonly bytes: Bytes;
   /** The digits in twelve groups of five, with spaces. */
   toString(): string;
   /** A QR code of `bytes` as an SVG image, black on white with the margin that readers need. */
@@ -505,6 +509,47 @@ export interface IdentityKeys {
   signedPreKeySignature: string;
 }
 
+/** What the stores of an app need for {@link importLegacy}. Methods may be synchronous. */
+export interface ImportAdapters {
+  identity: {
+    getIdentityKeyPair(userId: UserId): unknown;
+    /** Keeps an identity that the store did not make, unless the user has one: then it rejects. Not called otherwise. */
+    importIdentityKeyPair?(keyPair: { publicKey: Bytes; privateKey: Bytes }, userId: UserId): unknown;
+  };
+  sessions: {
+    load(peerId: UserId, userId: UserId): unknown;
+    save(peerId: UserId, state: Bytes, userId: UserId): unknown;
+    saveMany?(userId: UserId, records: [UserId, Bytes][]): unknown;
+  };
+  tofu: {
+    verifyFingerprint(peerId: UserId, fingerprint: string, userId: UserId): unknown;
+    storeFingerprint(peerId: UserId, fingerprint: string, userId: UserId): unknown;
+  };
+}
+
+/** A session as 3.0.0 saves it: JSON as text or bytes (a Buffer's JSON form too), or what was parsed of it. */
+export type LegacySession = string | Uint8Array | object;
+
+/** What {@link importLegacy} takes. */
+export interface LegacyUser {
+  userId: UserId;
+  /** The identity record of 3.0.0, or its JSON. */
+  identity: IdentityKeys | string;
+  /** Sessions by peer. */
+  sessions?: { [peerId: UserId]: LegacySession } | ReadonlyMap<UserId, LegacySession> | undefined;
+  /** Those of the app that the user will connect to. */
+  storageAdapters: ImportAdapters | ((userId: UserId) => ImportAdapters | Promise<ImportAdapters>);
+}
+
+/** What {@link importLegacy} has done. */
+export interface LegacyImport {
+  userId: UserId;
+  /** Peers whose sessions go on. */
+  imported: UserId[];
+  /** Peers of whom the store had something already, which was left alone. */
+  skipped: UserId[];
+}
+
 /** Where a {@link CryptoSessionManager} keeps its identity. Methods may be synchronous. */
 export interface IIdentityStore {
   /** The saved keys, or null. */
@@ -584,6 +629,18 @@ export function verifyMetricsSignature(payload: string, proof: string, apiKey: A
  * @throws {StvorError} `INVALID_ARGUMENT` for options that are wrong.
  */
 export function verifyAttestation(attestation: unknown, appToken: AppToken, known?: KnownOfSession): AttestationVerdict;
+
+/**
+ * Brings what version 3.0.0 has saved of a user into storage adapters, before the user connects for the first time:
+ * the identity, the sessions, which go on with peers that still run 3.0.0, and the peers' fingerprints. May be
+ * repeated, say after a failure. Nothing is written unless everything could be read.
+ *
+ * The signed prekey of the record is not used any more: the user connects with a new one.
+ *
+ * @throws {StvorError} `LEGACY_FORMAT`: not saved by 3.0.0 (what 2.4 has saved cannot be read), or damaged;
+ * `IDENTITY_CONFLICT`, `IDENTITY_CHANGED`, `STORAGE_FAILED`, `STORAGE_REQUIRED`, `INVALID_ARGUMENT`.
+ */
+export function importLegacy(user: LegacyUser): Promise<LegacyImport>;
 
 /** These exports again, for CommonJS code that awaits its modules. */
 export function load(): Promise<typeof import('./index.js')>;

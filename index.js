@@ -6,6 +6,7 @@ const { Stvor, StvorApp, createApp } = require('./lib/app.js');
 const { StvorFacadeClient } = require('./lib/client.js');
 const { StvorError, STVOR_ERRORS } = require('./lib/errors.js');
 const { SafetyNumber } = require('./lib/safety-number.js');
+const { importLegacy } = require('./lib/import.js');
 const { CryptoSessionManager } = require('./lib/manager.js');
 const { generateFingerprint, verifyAttestation, verifyMetricsSignature } = require('./lib/proofs.js');
 const {
@@ -35,6 +36,7 @@ module.exports = {
   createApp,
   init,
   load,
+  importLegacy,
   CryptoSessionManager,
   generateFingerprint,
   verifyAttestation,

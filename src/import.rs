@@ -5,8 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use napi::bindgen_prelude::{BufferSlice, Env, Result};
 use napi_derive::napi;
 use stvor_protocol::{
-    IdentityKeyPair, ImportError, KeyError, LocalKeys, PeerRecord,
-    SignedPrekeyPair, StorageKey,
+    IdentityKeyPair, ImportError, KeyError, LocalKeys, PeerRecord, SignedPrekeyPair, StorageKey,
 };
 
 use crate::error::failure;

@@ -26,8 +26,7 @@ fn imported(
     assert!(record.legacy().is_none(), "nothing is opened before the peer's keys are shown");
     let key = StorageKey::derive(ours.identity());
     let sealed = record.to_sealed(&key, "alice", "bob", rng);
-    let record =
-        PeerRecord::from_sealed(&key, ours.identity(), "alice", "bob", &sealed).unwrap();
+    let record = PeerRecord::from_sealed(&key, ours.identity(), "alice", "bob", &sealed).unwrap();
     let shown = PeerKeys { bundle: theirs.bundle().verify().unwrap(), v4: None };
     let record = record.resumed(NOW).following(ours, &shown, PARTIES, NOW, rng).unwrap();
     assert!(record.following(ours, &shown, PARTIES, NOW, rng).is_none(), "adopted once");
@@ -80,7 +79,8 @@ fn a_conversation_goes_on_in_both_directions_under_a_new_signed_prekey() {
             assert_eq!(*opened.plaintext, text.as_bytes());
             let text = format!("to alice {turn}");
             let answer = opened.session.encrypt(text.as_bytes(), &mut rng).unwrap();
-            let opened = sealed.record.decrypt(&alice, &answer.header, &answer.ciphertext, &mut rng);
+            let opened =
+                sealed.record.decrypt(&alice, &answer.header, &answer.ciphertext, &mut rng);
             let opened = opened.unwrap();
             assert_eq!(*opened.plaintext, text.as_bytes());
             (ours, of_bob) = (opened.record, answer.session);
@@ -106,11 +106,19 @@ fn a_session_that_the_peer_has_not_answered_goes_on() {
 
 #[test]
 fn a_relay_cannot_have_the_message_that_began_the_session_opened_again() {
-    let Originals { alice, bob, of_alice, first, mut rng, .. } = originals(true);
-    let alice = alice.rotated(&mut rng);
-    let record = imported(&alice, &bob, &of_alice.serialize(), &mut rng);
-    let again = legacy(&record).decrypt(&alice, &first.header, &first.ciphertext, &mut rng);
-    assert_eq!(again.err(), Some(DecryptError::Authentication));
+    let Originals { alice, bob, of_alice, of_bob, first, mut rng } = originals(true);
+    // Bob's first chain ends, so that nothing of it is known any more.
+    let second = of_bob.encrypt(b"second", &mut rng).unwrap();
+    let json =
+        of_alice.decrypt(&second.header, &second.ciphertext, &mut rng).unwrap().session.serialize();
+    let mut replayed = |keys: &LocalKeys| {
+        let record = imported(keys, &bob, &json, &mut rng);
+        let opened = legacy(&record).decrypt(keys, &first.header, &first.ciphertext, &mut rng);
+        opened.err()
+    };
+    assert_eq!(replayed(&alice), None, "which is why an import is given another signed prekey");
+    let rotated = alice.rotated(&mut ChaCha20Rng::seed_from_u64(13));
+    assert_eq!(replayed(&rotated), Some(DecryptError::Authentication));
 }
 
 #[test]
@@ -136,7 +144,8 @@ fn sessions_recorded_from_the_original_open_what_comes_next() {
             let (ours, theirs) = conversation.keys(owner);
             let ours = ours.rotated(&mut rng);
             let record = imported(&ours, &theirs, session.as_bytes(), &mut rng);
-            let outcome = legacy(&record).decrypt(&ours, &next.header.0, &next.ciphertext.0, &mut rng);
+            let outcome =
+                legacy(&record).decrypt(&ours, &next.header.0, &next.ciphertext.0, &mut rng);
             assert_eq!(*outcome.unwrap().plaintext, next.plaintext.0, "{}", conversation.note);
             opened += 1;
         }
@@ -160,7 +169,8 @@ fn another_identity_of_the_peer_that_is_accepted_does_not_go_on_with_the_session
 fn what_is_no_session_of_ours_is_refused() {
     let Originals { alice, bob, of_alice, .. } = originals(true);
     let json = of_alice.serialize();
-    let import = |keys: &LocalKeys, json: &[u8]| PeerRecord::import(keys.identity(), json, NOW).err();
+    let import =
+        |keys: &LocalKeys, json: &[u8]| PeerRecord::import(keys.identity(), json, NOW).err();
     assert_eq!(import(&alice, &json), None);
     assert_eq!(import(&bob, &json), Some(ImportError::OtherIdentity));
     let malformed = Some(ImportError::Session(SavedSessionError::Malformed));

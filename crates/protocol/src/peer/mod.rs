@@ -27,8 +27,8 @@ use crate::wire4::{
     header_field,
 };
 
-use self::legacy::LegacyInbox;
 pub use self::imported::ImportError;
+use self::legacy::LegacyInbox;
 pub use self::legacy::LegacyItem;
 pub use self::saved::StoredError;
 pub use self::user::UserRecord;

@@ -22,8 +22,7 @@ impl Record {
         theirs: VerifiedBundle,
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<Self, EstablishError> {
-        let with_bundle =
-            session.their_ratchet_key() == Some(theirs.signed_prekey().as_bytes());
+        let with_bundle = session.their_ratchet_key() == Some(theirs.signed_prekey().as_bytes());
         let fresh = Self::new(ours, theirs, rng)?;
         let initiator_key = *session.our_ratchet_key().as_bytes();
         let held = Held::new(session.clone(), Origin::Ours, initiator_key, 0);
@@ -34,9 +33,7 @@ impl Record {
                 let sending = Held { generation: 1, ..fresh.sending.clone() };
                 Self { sending, older: Arc::new(vec![held]), ..fresh }
             }
-            SessionState::Initiated | SessionState::Established => {
-                Self { sending: held, ..fresh }
-            }
+            SessionState::Initiated | SessionState::Established => Self { sending: held, ..fresh },
         })
     }
 }
