@@ -99,11 +99,3 @@ test('unknown options: one warning, which names them', async (t) => {
   await app.disconnect();
   assert.equal(queue.size, 0);
 });
-
-test('storage adapters in development: one warning that they have no effect', async (t) => {
-  const relay = await mockRelay(t);
-  const queue = warnings(t);
-  const app = await createApp({ appToken: TOKEN, relayUrl: relay.url, storageAdapters: { replay: {} }, productionMode: false });
-  assert.equal((await queue.next()).code, 'STVOR_STORAGE_UNUSED');
-  await app.disconnect();
-});

@@ -160,14 +160,6 @@ test('PAYLOAD_TOO_LARGE: more than a relay carries', async (t) => {
   assert.ok(error.action.length > 0);
 });
 
-test('STORAGE_REQUIRED: production mode is refused, never ignored', async () => {
-  for (const storageAdapters of [undefined, { replay: {}, sessions: {} }]) {
-    const error = await rejection(createApp({ appToken: 'stvor_x', productionMode: true, storageAdapters }));
-    assert.equal(error.code, 'STORAGE_REQUIRED');
-    assert.match(error.action, /productionMode/);
-  }
-});
-
 /** An HTTP relay that accepts everybody and answers some requests as the test says. */
 function httpRelay(t, answers) {
   return fakeRelay(t, {

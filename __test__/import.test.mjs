@@ -3,8 +3,12 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { CryptoSessionManager, generateFingerprint, importLegacy } from '@stvor/sdk';
+import { createApp, CryptoSessionManager, generateFingerprint, importLegacy } from '@stvor/sdk';
+import { decryptMessage, ecSign, encryptMessage, establishSession, generateKeyPair, serializeSession } from '@stvor/sdk/ratchet';
 import { root } from '../scripts/cargo.mjs';
+import { messagesOf } from './support/collect.mjs';
+import { httpRelay } from './support/http-relay.mjs';
+import { TOKEN } from './support/relays.mjs';
 
 const file = join(root, 'crates/protocol/tests/vectors/v3.0.0/ratchet-serialized.json');
 const { conversations } = JSON.parse(readFileSync(file));
@@ -220,4 +224,48 @@ describe('an import is refused, and writes nothing,', () => {
       assert.deepEqual((await importLegacy(user)).imported, ['bob']);
     }
   });
+});
+
+test('the conversation with a peer that runs 3.0.0 goes on, in both directions and after another start', async (t) => {
+  const relay = await httpRelay(t);
+  const [alice, bob] = [0, 1].map(() => ({ identity: generateKeyPair(), prekey: generateKeyPair() }));
+  const text = (bytes) => Buffer.from(bytes).toString('base64url');
+  const half = ({ publicKey, privateKey }) => ({ publicKey: text(publicKey), privateKey: text(privateKey) });
+  const signature = ({ identity, prekey }) => text(ecSign(prekey.publicKey, identity));
+  const publicKeys = {
+    identityKey: text(bob.identity.publicKey), signedPreKey: text(bob.prekey.publicKey), signedPreKeySignature: signature(bob), oneTimePreKey: '',
+  };
+  relay.users.set('bob', { publicKeys, inbox: [] });
+  const ofAlice = establishSession(alice.identity, alice.prekey, bob.identity.publicKey, bob.prekey.publicKey);
+  const ofBob = establishSession(bob.identity, bob.prekey, alice.identity.publicKey, alice.prekey.publicKey);
+  for (const [from, to] of [[ofAlice, ofBob], [ofBob, ofAlice], [ofAlice, ofBob]]) {
+    const { ciphertext, header } = encryptMessage(from, 'before');
+    assert.equal(decryptMessage(to, ciphertext, header).toString(), 'before');
+  }
+
+  const store = adapters();
+  const replay = { checkAndMark: (peerId, nonce, userId) => userId.length === 0 };
+  await importLegacy({
+    userId: 'alice',
+    identity: { identityKeyPair: half(alice.identity), signedPreKeyPair: half(alice.prekey), signedPreKeySignature: signature(alice) },
+    sessions: { bob: serializeSession(ofAlice) },
+    storageAdapters: store,
+  });
+  for (const round of ['first', 'second']) {
+    const storageAdapters = { identity: { ...store.identity, perUser: true }, sessions: store.sessions, tofu: store.tofu, replay };
+    const app = await createApp({ appToken: TOKEN, relayUrl: relay.url, pollIntervalMs: 20, storageAdapters });
+    t.after(() => app.disconnect());
+    const client = await app.connect('alice');
+    const inbox = messagesOf(client);
+    assert.equal(client.fingerprint(), generateFingerprint(alice.identity.publicKey));
+    await client.send('bob', `${round} to bob`);
+    const [{ ciphertext, header }] = relay.users.get('bob').inbox.splice(0);
+    assert.equal(decryptMessage(ofBob, Buffer.from(ciphertext, 'base64url'), Buffer.from(header, 'base64url')).toString(), `${round} to bob`);
+    const answer = encryptMessage(ofBob, `${round} to alice`);
+    relay.users.get('alice').inbox.push({
+      id: round, from: 'bob', ciphertext: text(answer.ciphertext), header: text(answer.header), timestamp: new Date().toISOString(),
+    });
+    assert.equal((await inbox.next()).content, `${round} to alice`);
+    await app.disconnect();
+  }
 });

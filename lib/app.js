@@ -8,6 +8,7 @@ const { IdentityChanges, identityChange } = require('./identity.js');
 const { Inbox } = require('./inbox.js');
 const { Link } = require('./link.js');
 const { Attestations } = require('./metrics.js');
+const { Storage } = require('./adapters.js');
 
 class StvorApp {
   #link;
@@ -117,12 +118,21 @@ async function enter(link, userId, changes, onLeave, afterwards) {
   return new StvorFacadeClient(MADE_BY_APP, parts);
 }
 
+/** Reaches the relay as `config` says. */
+async function open(config) {
+  const native = check.config(config);
+  const warn = check.warner(config);
+  check.warnAboutConfig(config, warn);
+  const { storageAdapters = {}, productionMode: production = false } = config;
+  const storage = new Storage(storageAdapters, { production, warnOnce: check.warnOnce(warn, config) });
+  check.productionRelay(config);
+  return Link.open(native, storage);
+}
+
 async function createApp(config) {
   try {
-    const native = check.config(config);
-    check.warnAboutConfig(config);
     const backendUrl = check.backendUrl(config.backendUrl);
-    return new StvorApp(MADE_BY_APP, await Link.open(native), backendUrl);
+    return new StvorApp(MADE_BY_APP, await open(config), backendUrl);
   } catch (error) {
     throw fromNative(error);
   }
@@ -133,10 +143,8 @@ async function connect(options) {
   try {
     const { userId, ...config } = check.object('options', options);
     check.userId('userId', userId);
-    const native = check.config(config);
-    check.warnAboutConfig(config);
     const backendUrl = check.backendUrl(config.backendUrl);
-    const link = await Link.open(native);
+    const link = await open(config);
     const close = async () => {
       await new Attestations(link.native, backendUrl).sendLast();
       await link.close();

@@ -20,6 +20,8 @@ const CONFIG_OPTIONS = [
   'backendUrl',
   'productionMode',
   'storageAdapters',
+  'allowInsecureRelay',
+  'warn',
 ];
 const LEGACY_PEERS = ['allow', 'refuse'];
 const RELAY_SCHEMES = ['ws:', 'wss:', 'http:', 'https:'];
@@ -165,32 +167,73 @@ function config(value) {
     pollIntervalMs: milliseconds('pollIntervalMs', value.pollIntervalMs, DEFAULT_POLL_INTERVAL_MS, 1),
     ca: certificates(value.ca),
   };
-  if (value.storageAdapters !== undefined) object('storageAdapters', value.storageAdapters);
-  const productionMode = boolean('productionMode', value.productionMode, false);
-  const legacyPeers = oneOf('legacyPeers', value.legacyPeers, LEGACY_PEERS, productionMode ? 'refuse' : 'allow');
-  if (productionMode) throw storageRequired();
+  if (value.storageAdapters !== undefined && typeof value.storageAdapters !== 'function') {
+    object('storageAdapters', value.storageAdapters);
+  }
+  if (value.warn !== undefined) handler('warn', value.warn);
+  const production = boolean('productionMode', value.productionMode, false);
+  boolean('allowInsecureRelay', value.allowInsecureRelay, false);
+  const legacyPeers = oneOf('legacyPeers', value.legacyPeers, LEGACY_PEERS, production ? 'refuse' : 'allow');
   return { ...native, refuseLegacyPeers: legacyPeers === 'refuse' };
 }
 
-function storageRequired() {
+/** What production mode asks of the relay's address. */
+function productionRelay({ productionMode, relayUrl, allowInsecureRelay }) {
+  if (!productionMode) return;
+  if (relayUrl === undefined) throw invalidArgument('relayUrl', 'the address of your relay in production mode', relayUrl);
+  if (!allowInsecureRelay && !isSecure(relayUrl)) throw insecureRelay();
+}
+
+/** Whether nobody between us and the relay can read who writes to whom: TLS, or this machine. */
+function isSecure(address) {
+  const { protocol, hostname } = new URL(address);
+  if (protocol === 'wss:' || protocol === 'https:') return true;
+  return hostname === 'localhost' || hostname.endsWith('.localhost') || hostname === '[::1]' || /^127(\.\d+){3}$/.test(hostname);
+}
+
+function insecureRelay() {
   return new StvorError(
-    'STORAGE_REQUIRED',
-    'Production mode needs durable storage, which this version cannot use yet.',
-    'Leave productionMode out: identities, sessions and replay protection then last as long as the process.',
+    'INSECURE_RELAY',
+    'Production mode needs TLS to the relay: relayUrl names another machine without it.',
+    'Use wss:// or https://, or say allowInsecureRelay: true where the network itself is trusted.',
   );
 }
 
 /** Says once for each configuration what in it has no effect. */
-function warnAboutConfig(value) {
+function warnAboutConfig(value, warn) {
   const unknown = Object.keys(value).filter((key) => !CONFIG_OPTIONS.includes(key) && value[key] !== undefined);
   if (unknown.length > 0) {
     const names = unknown.map((key) => JSON.stringify(key)).join(', ');
     warn(`Unknown configuration options have no effect: ${names}.`, 'STVOR_UNKNOWN_OPTION');
   }
-  if (value.storageAdapters !== undefined) {
-    const text = 'storageAdapters have no effect yet: everything is kept in memory only.';
-    warn(text, 'STVOR_STORAGE_UNUSED');
-  }
+}
+
+/** What a configuration's warnings go through: its own `warn`, or Node.js's. */
+function warner(value) {
+  if (value.warn === undefined) return warn;
+  return (message, code) => {
+    try {
+      value.warn(message, code);
+    } catch (error) {
+      warn(`The warn callback threw: ${error?.message}`, 'STVOR_WARN_FAILED');
+    }
+  };
+}
+
+/** The kinds of adapter that this process was told of as missing, where none was given at all. */
+const told = new Set();
+
+/**
+ * Warns of each missing adapter: once an app where some are given, since that is likely a mistake; where none
+ * are, which is how development begins, once in a process, unless the application wants to be told.
+ */
+function warnOnce(through, config) {
+  const known = through === warn && config.storageAdapters === undefined ? told : new Set();
+  return (kind, message) => {
+    if (known.has(kind)) return;
+    known.add(kind);
+    through(message, 'STVOR_MEMORY_ONLY');
+  };
 }
 
 function warn(message, code) {
@@ -210,7 +253,10 @@ module.exports = {
   milliseconds,
   object,
   options,
+  productionRelay,
   userId,
   warn,
   warnAboutConfig,
+  warnOnce,
+  warner,
 };

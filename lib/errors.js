@@ -19,6 +19,13 @@ const CODES = [
   'REPLAY_DETECTED',
   'STORAGE_FAILED',
   'STORAGE_REQUIRED',
+  'STORAGE_SHARED',
+  'STORAGE_CONFLICT',
+  'STORAGE_LOCKED',
+  'STORAGE_KEY',
+  'STORAGE_DAMAGED',
+  'IDENTITY_CONFLICT',
+  'INSECURE_RELAY',
   'PAYLOAD_TOO_LARGE',
   'OUTBOX_FULL',
   'PROTOCOL_MISMATCH',
@@ -26,7 +33,6 @@ const CODES = [
   'BACKEND_UNAVAILABLE',
   'METRICS_REJECTED',
   'LEGACY_FORMAT',
-  'IDENTITY_CONFLICT',
   'INVALID_CONTENT',
   'HANDLER_FAILED',
   'UNSUPPORTED_PLATFORM',
@@ -91,8 +97,25 @@ function fromNative(error) {
   if (error instanceof StvorError) return error;
   const facts = unpack(error);
   if (facts === undefined) return error;
-  const { code, message, action, retryable, peerId } = facts;
-  return new StvorError(code, message, action, retryable, { ...(peerId && { peerId }) });
+  const { code, message, action, retryable, peerId, cause } = facts;
+  const thrown = causes.get(cause);
+  // A store of ours has said it better.
+  if (thrown instanceof StvorError && thrown.code !== 'STORAGE_CONFLICT') return thrown;
+  const details = { ...(peerId && { peerId }), ...(causes.has(cause) && { cause: thrown }) };
+  return new StvorError(code, message, action, retryable, details);
+}
+
+/** What stores have thrown of late: the addon carries a number, and gives it back with its own error. */
+const causes = new Map();
+const CAUSES_KEPT = 256;
+let causeNumbers = 0;
+
+/** Keeps what a store threw, and returns its number. */
+function keepCause(thrown) {
+  causeNumbers += 1;
+  causes.set(causeNumbers, thrown);
+  causes.delete(causeNumbers - CAUSES_KEPT);
+  return causeNumbers;
 }
 
 /** Runs a call into the addon; what it throws becomes a StvorError. */
@@ -114,4 +137,4 @@ function unpack(error) {
   }
 }
 
-module.exports = { StvorError, STVOR_ERRORS, invalidArgument, clientNotReady, fromNative, calling };
+module.exports = { StvorError, STVOR_ERRORS, invalidArgument, clientNotReady, fromNative, keepCause, calling };

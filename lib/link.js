@@ -10,7 +10,8 @@ const SENT = 1;
 const FAILED = 2;
 const ERROR = 3;
 const RECEIPT = 4;
-const IDENTITY = 5;
+const STORE = 5;
+const IDENTITY = 6;
 
 /** How long a client's first message waits at most for sends under way. */
 const FIRST_MESSAGE_HOLD_MS = 250;
@@ -21,6 +22,7 @@ const connected = new Set();
 
 class Link {
   #native;
+  #storage;
   #numbers = 0;
   #sends = new Map();
   /** How many of the sends wait for the recipient's handlers, and not only for the relay. */
@@ -31,8 +33,9 @@ class Link {
   #keepAlive;
 
   /** Opens the app; rejects with a StvorError. */
-  static async open(config) {
+  static async open(config, storage) {
     const link = new Link();
+    link.#storage = storage;
     // The addon must not keep an app alive that nobody holds: it closes when collected.
     const reference = new WeakRef(link);
     const wake = () => reference.deref()?.#drain();
@@ -49,6 +52,7 @@ class Link {
     const number = (this.#numbers += 1);
     this.#inboxes.set(number, inbox);
     try {
+      this.#native.chooseStores(userId, await this.#storage.choose(userId));
       const client = await this.#native.connect(userId, number);
       this.#stayAlive();
       return { client, number };
@@ -124,6 +128,10 @@ class Link {
           this.#readied(events[at + 1])?.pushReceipt({ id: events[at + 2], recipientId: events[at + 3] });
           at += 4;
           break;
+        case STORE:
+          void this.#askStore(events[at + 1], events[at + 2], events[at + 3], events[at + 4]);
+          at += 5;
+          break;
         case IDENTITY:
           this.#inboxes.get(events[at + 1])?.changed(changeAt(events, at));
           at += 6;
@@ -132,6 +140,12 @@ class Link {
     }
     // Later than the continuations of the sends that were settled above.
     if (this.#ready.size > 0) setImmediate(() => this.#deliver());
+  }
+
+  /** Lets a store answer the addon. */
+  async #askStore(number, question, userId, rows) {
+    const [answer, ...values] = await this.#storage.answer(question, userId, rows);
+    this.#native[answer](number, ...values);
   }
 
   /** The inbox of a client, if there is one, whose handlers will be called. */

@@ -1,17 +1,20 @@
 //! One app: a relay connection and its users.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use napi::Error;
 use napi::bindgen_prelude::{Array, Buffer, Env, Result};
 use napi_derive::napi;
-use stvor_client::{App, Config, LegacyPeers, Stores};
+use stvor_client::{App, Config, LegacyPeers, SealedSessions, StoreError, StoreErrorKind, Stores};
 use stvor_protocol::metrics::Attestation;
+use zeroize::Zeroizing;
 
 use crate::client::NativeClient;
 use crate::error::to_js;
 use crate::events::{ClientEvents, Queue, Wake};
+use crate::stores::{Answer, JsStores};
 
 /// A checked configuration; times in milliseconds, `ca` in PEM.
 #[napi(object, object_to_js = false)]
@@ -22,6 +25,15 @@ pub struct NativeConfig {
     pub poll_interval_ms: u32,
     pub ca: Option<Buffer>,
     pub refuse_legacy_peers: bool,
+}
+
+/// Which of a user's stores are the facade's; the others are in memory.
+#[napi(object, object_to_js = false)]
+pub struct NativeChoice {
+    pub identity: bool,
+    pub sessions: bool,
+    pub replay: bool,
+    pub tofu: bool,
 }
 
 /// Counts over all users of an app.
@@ -37,9 +49,14 @@ pub struct NativeMetrics {
 #[napi]
 pub struct NativeApp {
     app: App,
-    /// Of the app, so that a user who connects again is who they were.
-    stores: Stores,
     queue: Arc<Queue>,
+    /// Of the app, so that a user who connects again is who they were.
+    memory: Stores,
+    /// Those that the facade has.
+    adapters: Arc<JsStores>,
+    adapter_sessions: Arc<SealedSessions>,
+    /// What users keep their things in who do not keep them in memory.
+    chosen: Mutex<HashMap<String, Stores>>,
 }
 
 #[napi]
@@ -58,7 +75,79 @@ impl NativeApp {
             legacy_peers,
         };
         let app = App::open(config).await.map_err(to_js)?;
-        Ok(Self { app, stores: Stores::memory(), queue: Arc::new(Queue::new(wake)) })
+        let queue = Arc::new(Queue::new(wake));
+        let adapters = Arc::new(JsStores::new(queue.clone()));
+        let adapter_sessions = Arc::new(SealedSessions::new(adapters.clone()));
+        let (memory, chosen) = (Stores::memory(), Mutex::default());
+        Ok(Self { app, queue, memory, adapters, adapter_sessions, chosen })
+    }
+
+    /// Says where a user's things are kept from the next [`connect`](Self::connect) on: for each
+    /// kind of store, whether it is the facade's.
+    #[napi(catch_unwind)]
+    pub fn choose_stores(&self, user_id: String, adapters: NativeChoice) {
+        let NativeChoice { identity, sessions, replay, tofu } = adapters;
+        let mut stores = self.memory.clone();
+        if identity {
+            stores.identity = self.adapters.clone();
+        }
+        if sessions {
+            stores.sessions = self.adapter_sessions.clone();
+        }
+        if replay {
+            stores.replay = self.adapters.clone();
+        }
+        if tofu {
+            stores.tofu = self.adapters.clone();
+        }
+        self.lock_chosen().insert(user_id, stores);
+    }
+
+    fn lock_chosen(&self) -> MutexGuard<'_, HashMap<String, Stores>> {
+        self.chosen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stores_of(&self, user_id: &str) -> Stores {
+        self.lock_chosen().get(user_id).unwrap_or(&self.memory).clone()
+    }
+
+    /// A store of the facade did what it was asked under `number`.
+    #[napi(catch_unwind)]
+    pub fn store_done(&self, number: i64) {
+        self.adapters.answer(number, Answer::Done);
+    }
+
+    /// What a store of the facade keeps, if it keeps anything there.
+    #[napi(catch_unwind)]
+    pub fn store_loaded(&self, number: i64, bytes: Option<Buffer>) {
+        self.adapters.answer(number, Answer::Loaded(bytes.map(|bytes| bytes.to_vec())));
+    }
+
+    /// The halves of an identity.
+    #[napi(catch_unwind)]
+    pub fn store_identity(&self, number: i64, public_key: &[u8], private_key: &[u8]) {
+        let private_key = Zeroizing::new(private_key.to_vec());
+        self.adapters.answer(number, Answer::Identity(public_key.to_vec(), private_key));
+    }
+
+    /// A yes, no or neither for each question.
+    #[napi(catch_unwind)]
+    pub fn store_told(&self, number: i64, answers: Vec<Option<bool>>) {
+        self.adapters.answer(number, Answer::Told(answers));
+    }
+
+    /// A store of the facade failed; `message` says how, and the facade knows `cause`.
+    #[napi(catch_unwind)]
+    pub fn store_failed(
+        &self,
+        number: i64,
+        message: String,
+        is_conflict: bool,
+        cause: Option<i64>,
+    ) {
+        let kind = if is_conflict { StoreErrorKind::Conflict } else { StoreErrorKind::Failed };
+        let cause = cause.and_then(|cause| u64::try_from(cause).ok());
+        self.adapters.answer(number, Answer::Failed(StoreError { kind, message, cause }));
     }
 
     #[napi(catch_unwind)]
@@ -70,7 +159,7 @@ impl NativeApp {
     #[napi]
     pub async fn connect(&self, user_id: String, number: i64) -> Result<NativeClient> {
         let events = Arc::new(ClientEvents::new(number, self.queue.clone()));
-        let connecting = self.app.connect(&user_id, self.stores.clone(), events.clone());
+        let connecting = self.app.connect(&user_id, self.stores_of(&user_id), events.clone());
         let client = connecting.await.map_err(to_js)?;
         Ok(NativeClient::new(client, events))
     }

@@ -13,6 +13,9 @@ struct Packed<'a> {
     retryable: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     peer_id: Option<&'a str>,
+    /// What a store threw, by the facade's number for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<u64>,
 }
 
 impl Packed<'_> {
@@ -29,6 +32,7 @@ pub(crate) fn pack(error: &stvor_client::Error) -> String {
         action: &error.action,
         retryable: error.retryable,
         peer_id: error.peer_id.as_deref(),
+        cause: error.cause,
     }
     .into_text()
 }
@@ -40,7 +44,7 @@ pub(crate) fn to_js(error: stvor_client::Error) -> Error {
 
 /// An error of the calls that need no client: `message` and `action` are sentences.
 pub(crate) fn failure(code: &str, message: &str, action: &str) -> Error {
-    let packed = Packed { code, message, action, retryable: false, peer_id: None };
+    let packed = Packed { code, message, action, retryable: false, peer_id: None, cause: None };
     Error::from_reason(packed.into_text())
 }
 

@@ -22,7 +22,8 @@ const SENT: u32 = 1;
 const FAILED: u32 = 2;
 const ERROR: u32 = 3;
 const RECEIPT: u32 = 4;
-const IDENTITY: u32 = 5;
+const STORE: u32 = 5;
+const IDENTITY: u32 = 6;
 
 enum Event {
     Message { client: i64, message: Received },
@@ -31,6 +32,22 @@ enum Event {
     Error { client: i64, error: Error },
     Receipt { client: i64, receipt: Receipt },
     Identity { client: i64, change: Box<IdentityChange> },
+    Store { number: i64, request: StoreRequest },
+}
+
+/// What a store written in JavaScript is asked.
+pub(crate) struct StoreRequest {
+    /// Which method; `stores.rs` numbers them.
+    pub(crate) operation: u32,
+    pub(crate) user_id: String,
+    /// Peers, and what is said about each.
+    pub(crate) rows: Vec<(String, StoreValue)>,
+}
+
+pub(crate) enum StoreValue {
+    Nothing,
+    Text(String),
+    Bytes(Vec<u8>),
 }
 
 /// The events of one app that JavaScript has not taken yet.
@@ -50,6 +67,11 @@ impl Queue {
             Ok(sent) => Event::Sent { number, sent },
             Err(error) => Event::Failed { number, error },
         }]);
+    }
+
+    /// Asks a store; the answer comes to [`JsStores`](crate::stores::JsStores) under `number`.
+    pub(crate) fn ask_store(&self, number: i64, request: StoreRequest) {
+        self.push([Event::Store { number, request }]);
     }
 
     /// Wakes JavaScript only when nothing waits yet: it always takes everything.
@@ -115,6 +137,7 @@ impl Flat<'_> {
                 self.push(identity.fingerprint())?;
                 self.push(BufferSlice::copy_from(self.env, identity.as_bytes())?)
             }
+            Event::Store { number, request } => self.store(number, request),
         }
     }
 
@@ -131,6 +154,23 @@ impl Flat<'_> {
             }
         }
         self.push(timestamp_ms as f64)
+    }
+
+    fn store(&mut self, number: i64, request: StoreRequest) -> Result<()> {
+        let StoreRequest { operation, user_id, rows } = request;
+        self.head(STORE, number)?;
+        self.push(operation)?;
+        self.push(user_id)?;
+        let mut flat = Flat { env: self.env, array: self.env.create_array(0)?, length: 0 };
+        for (peer_id, value) in rows {
+            flat.push(peer_id)?;
+            match value {
+                StoreValue::Nothing => flat.push(())?,
+                StoreValue::Text(text) => flat.push(text)?,
+                StoreValue::Bytes(bytes) => flat.push(BufferSlice::copy_from(self.env, &bytes)?)?,
+            }
+        }
+        self.push(flat.array)
     }
 
     fn head(&mut self, kind: u32, number: i64) -> Result<()> {

@@ -14,3 +14,4 @@ mod proofs;
 mod random;
 mod ratchet;
 mod safety_number;
+mod stores;

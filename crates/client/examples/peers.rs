@@ -14,7 +14,7 @@ use stvor_client::{
     App, Changes, Client, Config, Content, Error, Events, LegacyPeers, Receipt, Received,
     SendOptions, SessionStore, StoreError, Stores,
 };
-use stvor_protocol::{LocalKeys, PeerRecord, UserRecord};
+use stvor_protocol::{IdentityKeyPair, PeerRecord, UserRecord};
 use tokio::sync::{mpsc, oneshot};
 
 /// Peers that warm the process up and are not counted.
@@ -57,7 +57,7 @@ async fn main() {
 
 /// A store that has the same idle record for every peer, as bytes: each look reads it anew.
 struct Idle {
-    ours: LocalKeys,
+    ours: IdentityKeyPair,
     record: Vec<u8>,
 }
 
@@ -95,7 +95,7 @@ async fn send(alice: Client) {
 #[async_trait]
 impl SessionStore for Idle {
     async fn load(&self, _: &str, _: &str) -> Result<Option<PeerRecord>, StoreError> {
-        let record = PeerRecord::from_bytes(self.ours.identity(), &self.record);
+        let record = PeerRecord::from_bytes(&self.ours, &self.record);
         Ok(Some(record.expect("a record")))
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rand_core::CryptoRng;
 use stvor_protocol::metrics::Attestation;
-use stvor_protocol::{LocalKeys, Prekeys, UserRecord};
+use stvor_protocol::{IdentityKey, IdentityKeyPair, LocalKeys, Prekeys, UserRecord};
 use tokio::sync::{OnceCell, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, timeout};
@@ -19,7 +19,7 @@ use crate::events::Events;
 use crate::link::{Attachment, INBOX, Link, Request};
 use crate::metrics::{Counters, Metrics};
 use crate::random::OsRandom;
-use crate::store::Changes;
+use crate::store::{Changes, IdentityStore, StoreErrorKind};
 use crate::user::{UserTask, wire_bundle};
 use crate::{Config, Error, Stores};
 
@@ -38,6 +38,8 @@ struct AppInner {
     counters: Arc<Counters>,
     attester: Attester,
     attachments: AtomicU64,
+    /// Of every user who has come, and from which store.
+    identities: Mutex<HashMap<String, (Arc<dyn IdentityStore>, IdentityKey)>>,
     /// `None` once closed.
     open: Mutex<Option<Open>>,
 }
@@ -76,8 +78,9 @@ impl App {
         let counters = Arc::new(Counters::default());
         let (link, task) = Link::open(config, counters.clone()).await?;
         let open = Mutex::new(Some(Open { link, task, clients: HashMap::new() }));
-        let attachments = 0.into();
-        let inner = AppInner { timeout, legacy_peers, counters, attester, attachments, open };
+        let (attachments, identities) = (0.into(), Mutex::default());
+        let inner =
+            AppInner { timeout, legacy_peers, counters, attester, attachments, identities, open };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -137,10 +140,11 @@ impl App {
         stores: Stores,
         events: Arc<dyn Events>,
     ) -> Result<Client, Error> {
-        let keys = stores.identity.identity_key_pair(user_id).await;
-        let keys = keys.map_err(|error| Error::storage_failed(&error.0))?;
+        let identity = stores.identity.identity_key_pair(user_id).await;
+        let identity = identity.map_err(|error| Error::storage(&error))?;
+        self.check_identity(user_id, &stores.identity, identity.public())?;
         let (clock, mut random) = (Clock::System, Box::new(OsRandom::default()));
-        let own = own_record(&stores, user_id, &keys, clock.now_ms(), &mut *random).await?;
+        let own = own_record(&stores, user_id, &identity, clock.now_ms(), &mut *random).await?;
         let id: Arc<str> = user_id.into();
         let (inbox, arrivals) = mpsc::channel(INBOX);
         let (done, attached) = oneshot::channel();
@@ -149,7 +153,7 @@ impl App {
         link.request(Request::Attach { user: id.clone(), attachment, bundle, inbox, done });
         let (commands, queue) = mpsc::unbounded_channel();
         let (stay, stays) = watch::channel(());
-        let identity = keys.identity_key().clone();
+        let identity = identity.public().clone();
         let task = UserTask {
             id: id.clone(),
             own,
@@ -183,6 +187,26 @@ impl App {
         };
         client.disconnect().await;
         Err(failure)
+    }
+
+    /// An identity store gives a user one identity for as long as the app lives, and no other
+    /// user the same (I6).
+    fn check_identity(
+        &self,
+        user_id: &str,
+        store: &Arc<dyn IdentityStore>,
+        identity: &IdentityKey,
+    ) -> Result<(), Error> {
+        let mut identities = self.inner.identities.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = identities.get(user_id).filter(|(from, _)| Arc::ptr_eq(from, store));
+        if before.is_some_and(|(_, before)| before != identity) {
+            return Err(Error::identity_conflict("it is not the one that this user had before"));
+        }
+        if identities.iter().any(|(user, (_, theirs))| user != user_id && theirs == identity) {
+            return Err(Error::identity_conflict("another user of this app has the same"));
+        }
+        identities.insert(user_id.to_owned(), (store.clone(), identity.clone()));
+        Ok(())
     }
 
     /// Disconnects one user; nothing happens if they are not connected.
@@ -247,26 +271,36 @@ impl App {
     }
 }
 
+/// How often another process may be the first to write a user's own record.
+const MAX_RACES: usize = 8;
+
 /// The user's own record: loaded, or made and saved. Nothing of it is shown before that.
 pub(crate) async fn own_record(
     stores: &Stores,
     user_id: &str,
-    keys: &LocalKeys,
+    identity: &IdentityKeyPair,
     now_ms: u64,
     random: &mut (dyn CryptoRng + Send),
 ) -> Result<UserRecord, Error> {
-    let failed = |error: crate::StoreError| Error::storage_failed(&error.0);
-    let saved = stores.sessions.load_user(user_id).await.map_err(failed)?;
-    let mut fresh = || UserRecord::new(Prekeys::new(keys, now_ms, random));
-    let (own, is_new) = match saved {
-        Some(own) if own.prekeys().local_keys().identity_key() == keys.identity_key() => {
-            (own, false)
+    let failed = |error: crate::StoreError| Error::storage(&error);
+    stores.sessions.identify(user_id, identity);
+    for _ in 0..MAX_RACES {
+        if let Some(own) = stores.sessions.load_user(user_id).await.map_err(failed)? {
+            if own.prekeys().local_keys().identity_key() == identity.public() {
+                return Ok(own);
+            }
+            return Err(Error::identity_conflict(
+                "it is not the one that the records were made with",
+            ));
         }
-        _ => (fresh(), true),
-    };
-    if is_new {
+        let keys = LocalKeys::with_new_prekey(identity.clone(), random);
+        let own = UserRecord::new(Prekeys::new(&keys, now_ms, random));
         let changes = Changes { user: Some(own.clone()), ..Changes::default() };
-        stores.sessions.save(user_id, &changes).await.map_err(failed)?;
+        match stores.sessions.save(user_id, &changes).await {
+            Ok(()) => return Ok(own),
+            Err(error) if error.kind == StoreErrorKind::Conflict => {} // there is one now
+            Err(error) => return Err(failed(error)),
+        }
     }
-    Ok(own)
+    Err(failed(crate::StoreError::of(StoreErrorKind::Conflict, "the user's own record")))
 }

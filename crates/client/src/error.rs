@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::{StoreError, StoreErrorKind};
+
 /// What went wrong, for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -51,6 +53,12 @@ pub enum Code {
     BackendUnavailable,
     /// The backend for metrics does not accept an attestation.
     MetricsRejected,
+    /// Another process wrote the same records meanwhile, time and again.
+    StorageConflict,
+    /// A store cannot be read any more.
+    StorageDamaged,
+    /// The identity that a store gives is not the one that was used before, or is another user's.
+    IdentityConflict,
 }
 
 impl Code {
@@ -78,6 +86,9 @@ impl Code {
             Self::ReceiptTimeout => "RECEIPT_TIMEOUT",
             Self::BackendUnavailable => "BACKEND_UNAVAILABLE",
             Self::MetricsRejected => "METRICS_REJECTED",
+            Self::StorageConflict => "STORAGE_CONFLICT",
+            Self::StorageDamaged => "STORAGE_DAMAGED",
+            Self::IdentityConflict => "IDENTITY_CONFLICT",
         }
     }
 }
@@ -104,6 +115,8 @@ pub struct Error {
     pub retryable: bool,
     /// The peer it concerns, where there is one.
     pub peer_id: Option<String>,
+    /// What a store threw, by [`StoreError::cause`](crate::StoreError::cause).
+    pub cause: Option<u64>,
 }
 
 impl fmt::Display for Error {
@@ -117,7 +130,7 @@ impl std::error::Error for Error {}
 impl Error {
     fn new(code: Code, message: impl Into<String>, action: impl Into<String>) -> Self {
         let (message, action) = (message.into(), action.into());
-        Self { code, message, action, retryable: false, peer_id: None }
+        Self { code, message, action, retryable: false, peer_id: None, cause: None }
     }
 
     fn retryable(mut self) -> Self {
@@ -262,13 +275,49 @@ impl Error {
         .about(id)
     }
 
-    pub(crate) fn storage_failed(cause: &str) -> Self {
+    /// What a store's error is to the user.
+    pub(crate) fn storage(error: &StoreError) -> Self {
+        let StoreError { kind, message, cause } = error;
+        let mut error = match kind {
+            StoreErrorKind::Failed => Self::new(
+                Code::StorageFailed,
+                format!("A store failed and the step was not taken: {message}."),
+                "Check the storage adapter; the next attempt starts from the last saved state.",
+            )
+            .retryable(),
+            StoreErrorKind::Conflict => Self::new(
+                Code::StorageConflict,
+                "Another process has written this user's records meanwhile; the step was not taken.",
+                "Try again. If it happens often, let one process at a time serve a user.",
+            )
+            .retryable(),
+            StoreErrorKind::Damaged => Self::new(
+                Code::StorageDamaged,
+                format!("What a store keeps cannot be read: {message}."),
+                "Restore the store from a backup; do not start over with an empty one.",
+            ),
+            StoreErrorKind::OtherIdentity => Self::identity_conflict(message),
+        };
+        error.cause = *cause;
+        error
+    }
+
+    /// A step was undone for a reason that has nothing to do with what is refused here.
+    pub(crate) fn storage_busy() -> Self {
         Self::new(
-            Code::StorageFailed,
-            format!("A store failed and the step was not taken: {cause}."),
-            "Check the storage adapter; the next attempt starts from the last saved state.",
+            Code::StorageConflict,
+            "The step that this belonged to was taken back; nothing has changed.",
+            "Try again.",
         )
         .retryable()
+    }
+
+    pub(crate) fn identity_conflict(why: &str) -> Self {
+        Self::new(
+            Code::IdentityConflict,
+            format!("The identity store gives another identity than it should: {why}."),
+            "Make getIdentityKeyPair() return, for each user, the one pair that it first returned.",
+        )
     }
 
     pub(crate) fn payload_too_large(limit: usize) -> Self {

@@ -15,6 +15,7 @@ mod link;
 mod memory;
 mod metrics;
 mod random;
+mod sealed;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 mod store;
@@ -29,7 +30,11 @@ pub use events::{
 };
 pub use metrics::Metrics;
 pub use random::OsRandom;
-pub use store::{Changes, IdentityStore, ReplayCache, SessionStore, StoreError, Stores, TofuStore};
+pub use sealed::{SealedSessions, SealedStore};
+pub use store::{
+    Changes, IdentityStore, ReplayCache, SessionStore, StoreError, StoreErrorKind, Stores,
+    TofuStore,
+};
 
 /// Largest content of a message in bytes: with base64 and JSON around it, what every relay
 /// carries (the original's refuses bodies over a million characters).

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use stvor_protocol::{LocalKeys, PeerRecord, UserRecord};
+use stvor_protocol::{IdentityKeyPair, PeerRecord, UserRecord};
 use tokio::time::Instant;
 
 use crate::random::OsRandom;
@@ -32,7 +32,7 @@ struct State {
 
 #[derive(Default)]
 struct User {
-    keys: Option<LocalKeys>,
+    identity: Option<IdentityKeyPair>,
     records: HashMap<String, PeerRecord>,
     own: Option<UserRecord>,
     fingerprints: HashMap<String, String>,
@@ -78,10 +78,9 @@ impl Nonces {
 
 #[async_trait]
 impl IdentityStore for MemoryStore {
-    async fn identity_key_pair(&self, user_id: &str) -> Result<LocalKeys, StoreError> {
-        Ok(self.with(user_id, |user| {
-            user.keys.get_or_insert_with(|| LocalKeys::generate(&mut OsRandom::default())).clone()
-        }))
+    async fn identity_key_pair(&self, user_id: &str) -> Result<IdentityKeyPair, StoreError> {
+        let fresh = || IdentityKeyPair::generate(&mut OsRandom::default());
+        Ok(self.with(user_id, |user| user.identity.get_or_insert_with(fresh).clone()))
     }
 }
 
@@ -127,6 +126,19 @@ impl ReplayCache for MemoryStore {
 #[async_trait]
 impl TofuStore for MemoryStore {
     async fn store_fingerprint(
+        &self,
+        user_id: &str,
+        peer_id: &str,
+        fingerprint: &str,
+    ) -> Result<(), StoreError> {
+        self.with(user_id, |user| {
+            let pin = user.fingerprints.entry(peer_id.to_owned());
+            pin.or_insert_with(|| fingerprint.to_owned());
+        });
+        Ok(())
+    }
+
+    async fn replace_fingerprint(
         &self,
         user_id: &str,
         peer_id: &str,

@@ -7,23 +7,53 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use stvor_protocol::{LocalKeys, PeerRecord, UserRecord};
+use stvor_protocol::{IdentityKeyPair, PeerRecord, UserRecord};
 
 use crate::memory::MemoryStore;
 
 /// A store did not do what it was asked. The step that needed it is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct StoreError(
-    /// What happened, without user data.
-    pub String,
-);
+#[error("{message}")]
+pub struct StoreError {
+    /// What is to be done about it.
+    pub kind: StoreErrorKind,
+    /// What happened, without user data and without a stop.
+    pub message: String,
+    /// A number by which whoever made the store finds what it threw.
+    pub cause: Option<u64>,
+}
 
-/// Keeps a user's long-term keys: made once, never replaced (I6).
+/// What is to be done about a store's error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// The same call may succeed later.
+    Failed,
+    /// Another process has written what was read here: to be read again.
+    Conflict,
+    /// What is kept belongs to another identity than the one in use.
+    OtherIdentity,
+    /// What is kept, or the place where it is kept, cannot be read; trying again is no use.
+    Damaged,
+}
+
+impl StoreError {
+    /// It did not work; `message` says why, without user data and without a stop.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::of(StoreErrorKind::Failed, message)
+    }
+
+    /// An error of this kind.
+    pub fn of(kind: StoreErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), cause: None }
+    }
+}
+
+/// Keeps a user's identity: made once, never replaced (I6).
 #[async_trait]
 pub trait IdentityStore: Send + Sync {
-    /// The user's keys; made and kept at the first call.
-    async fn identity_key_pair(&self, user_id: &str) -> Result<LocalKeys, StoreError>;
+    /// The user's identity; made and kept at the first call, whoever calls first.
+    async fn identity_key_pair(&self, user_id: &str) -> Result<IdentityKeyPair, StoreError>;
 }
 
 /// What a step changes: one write, whatever the step did.
@@ -45,6 +75,8 @@ impl Changes {
 /// Keeps one record for each peer of a user, and one for the user.
 #[async_trait]
 pub trait SessionStore: Send + Sync {
+    /// Says who the user is, before anything of theirs is read or written.
+    fn identify(&self, _user_id: &str, _identity: &IdentityKeyPair) {}
     /// The peer's record that was last saved.
     async fn load(&self, user_id: &str, peer_id: &str) -> Result<Option<PeerRecord>, StoreError>;
     /// The user's own record that was last saved.
@@ -63,13 +95,30 @@ pub trait ReplayCache: Send + Sync {
         peer_id: &str,
         nonce: [u8; 12],
     ) -> Result<bool, StoreError>;
+
+    /// Marks several at once; for each, in order, whether it had been marked before.
+    async fn check_and_mark_all(
+        &self,
+        user_id: &str,
+        nonces: &[(String, [u8; 12])],
+    ) -> Result<Vec<bool>, StoreError> {
+        let each = nonces.iter().map(|(peer, nonce)| self.check_and_mark(user_id, peer, *nonce));
+        futures_util::future::try_join_all(each).await
+    }
 }
 
 /// Keeps the fingerprint of the identity key first seen of each peer.
 #[async_trait]
 pub trait TofuStore: Send + Sync {
-    /// Pins `fingerprint`, in place of another if the application accepted a change.
+    /// Pins `fingerprint` if nothing is pinned yet.
     async fn store_fingerprint(
+        &self,
+        user_id: &str,
+        peer_id: &str,
+        fingerprint: &str,
+    ) -> Result<(), StoreError>;
+    /// Pins `fingerprint` in place of any other: the application has accepted a change.
+    async fn replace_fingerprint(
         &self,
         user_id: &str,
         peer_id: &str,

@@ -124,9 +124,9 @@ impl Party {
             tofu: self.rest.tofu.clone(),
         };
         let mut random = Box::new(ChaCha20Rng::seed_from_u64(self.random.next_u64()));
-        let keys = stores.identity.identity_key_pair(&self.id).await;
-        let keys = keys.map_err(|error| Error::storage_failed(&error.0))?;
-        let own = own_record(&stores, &self.id, &keys, clock.now_ms(), &mut *random).await?;
+        let identity = stores.identity.identity_key_pair(&self.id).await;
+        let identity = identity.map_err(|error| Error::storage(&error))?;
+        let own = own_record(&stores, &self.id, &identity, clock.now_ms(), &mut *random).await?;
         let (link, requests, state) = Link::simulated();
         let id: Arc<str> = self.id.as_str().into();
         let (inbox, arrivals) = mpsc::channel::<Incoming>(INBOX);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use stvor_protocol::{LocalKeys, PeerRecord, StorageKey, UserRecord};
+use stvor_protocol::{IdentityKeyPair, LocalKeys, PeerRecord, StorageKey, UserRecord};
 
 use crate::store::{Changes, IdentityStore, SessionStore, StoreError};
 
@@ -86,8 +86,8 @@ impl Disk {
 
 #[async_trait]
 impl IdentityStore for Disk {
-    async fn identity_key_pair(&self, _: &str) -> Result<LocalKeys, StoreError> {
-        Ok(self.keys.clone())
+    async fn identity_key_pair(&self, _: &str) -> Result<IdentityKeyPair, StoreError> {
+        Ok(self.keys.identity().clone())
     }
 }
 
@@ -99,7 +99,7 @@ impl SessionStore for Disk {
         };
         let record =
             PeerRecord::from_sealed(&self.key(), self.keys.identity(), user_id, peer_id, &sealed);
-        record.map(Some).map_err(|error| StoreError(error.to_string()))
+        record.map(Some).map_err(|error| StoreError::failed(error.to_string()))
     }
 
     async fn load_user(&self, user_id: &str) -> Result<Option<UserRecord>, StoreError> {
@@ -107,7 +107,7 @@ impl SessionStore for Disk {
             return Ok(None);
         };
         let record = UserRecord::from_sealed(&self.key(), self.keys.identity(), user_id, &sealed);
-        record.map(Some).map_err(|error| StoreError(error.to_string()))
+        record.map(Some).map_err(|error| StoreError::failed(error.to_string()))
     }
 
     async fn save(&self, user_id: &str, changes: &Changes) -> Result<(), StoreError> {
@@ -131,7 +131,7 @@ impl SessionStore for Disk {
         });
         match fault {
             None => Ok(()),
-            Some(Fault::Error) => Err(StoreError("the disk is full".into())),
+            Some(Fault::Error) => Err(StoreError::failed("the disk is full")),
             // The process is dead: it never learns.
             Some(Fault::CrashBefore | Fault::CrashAfter) => std::future::pending().await,
         }

@@ -14,7 +14,6 @@ use super::User;
 use super::in_flight::Flight;
 use super::peer::{Peer, Unsent};
 use super::step::Step;
-use crate::Error;
 use crate::link::Outgoing;
 
 /// How long a receipt, or a message sealed again, may lie with the link. When it is over the
@@ -82,7 +81,7 @@ impl User {
         if !peer.pinned
             && let Some(identity) = sealed.record.their_identity()
         {
-            step.pins.push((to.to_owned(), identity.fingerprint()));
+            step.pin(to, identity.fingerprint());
         }
         peer.working = Some(sealed.record);
         let message = Outgoing {
@@ -227,21 +226,6 @@ impl User {
             self.expire_peer(&id, now, step);
             self.deliver(&id, step);
             self.tidy(&id);
-        }
-    }
-
-    /// The step in which these waited for the first time was not taken: whoever waits is told.
-    pub(super) fn never_pushed(&mut self, peer_id: &str, error: &Error) {
-        let Some(peer) = self.peers.get_mut(peer_id) else { return };
-        let committed = peer.committed.as_ref();
-        let lost = |seq: &u64| !committed.is_some_and(|record| record.holds(*seq));
-        let unsent: Vec<_> = peer.unsent.extract_if(|seq, _| lost(seq)).collect();
-        let receipts: Vec<_> = peer.receipts.extract_if(|seq, _| lost(seq)).collect();
-        for done in unsent.into_iter().filter_map(|(_, unsent)| unsent.done) {
-            done(Err(error.clone()));
-        }
-        for (_, (_, done)) in receipts {
-            done(Err(error.clone()));
         }
     }
 }

@@ -65,7 +65,7 @@ impl User {
                 Some(identity) => {
                     if peer.blocked.is_none() && !peer.pinned {
                         step.note(peer_id, peer);
-                        step.pins.push((peer_id.to_owned(), identity.fingerprint()));
+                        step.pin(peer_id, identity.fingerprint());
                         peer.pinned = true;
                     }
                     step.asked.push(Asked { done, identity });

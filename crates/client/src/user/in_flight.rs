@@ -7,13 +7,17 @@ use tokio::time::Instant;
 
 use super::Done;
 use crate::Error;
-use crate::events::{Sent, SentStatus};
+use crate::events::{Content, Sent, SentStatus};
 use crate::link::Outgoing;
 
 /// What travels under a relay's message id.
 pub(super) enum Flight {
     /// A message in wire 3.
-    Legacy(Done),
+    Legacy {
+        /// What it carries, in case that its step is taken again.
+        content: Content,
+        done: Done,
+    },
     /// A message in wire 4, for the first time.
     Content {
         seq: u64,
@@ -49,7 +53,7 @@ impl Flight {
     /// Answers the send, if one waits for the relay.
     pub(super) fn answer(self, relay_id: &str, outcome: Result<SentStatus, Error>) {
         match self {
-            Self::Legacy(done) => {
+            Self::Legacy { done, content: _ } => {
                 done(outcome.map(|status| Sent { id: relay_id.to_owned(), status }));
             }
             Self::Content { id, done: Some(done), .. } => {

@@ -88,7 +88,10 @@ impl User {
 
     /// Opens the messages held for a peer that has become usable.
     pub(super) async fn open_held(&mut self, peer_id: &str, step: &mut Step) {
-        let mut waiting = self.peers.get(peer_id).map_or(0, |peer| peer.held.len());
+        // While a store fails, they would only take with them whatever else the step does.
+        let is_time = self.retry_at.is_none();
+        let waiting = self.peers.get(peer_id).filter(|_| is_time);
+        let mut waiting = waiting.map_or(0, |peer| peer.held.len());
         while waiting > 0 {
             waiting -= 1;
             let Some(peer) = self.peers.get_mut(peer_id) else { return };
@@ -199,8 +202,9 @@ impl User {
         self.link.request(Request::Watch { user: self.id.clone(), peer });
     }
 
-    /// Checks the identity that an opened message proves against the pin, and its nonce against
-    /// the replay cache. Gives the envelope back if the message may be received.
+    /// Checks the identity that an opened message proves against the pin, and notes its nonce for
+    /// the replay cache, which is asked once for the whole step. Gives the envelope back if the
+    /// message may be received.
     async fn admitted(
         &mut self,
         envelope: Envelope,
@@ -216,7 +220,7 @@ impl User {
         let identity = record.their_identity().filter(|_| !checked);
         if let Some(fingerprint) = identity.map(|identity| identity.fingerprint()) {
             match self.stores.tofu.verify_fingerprint(&self.id, &from, &fingerprint).await {
-                Ok(None) => step.pins.push((from.clone(), fingerprint)),
+                Ok(None) => step.pin(&from, fingerprint),
                 Ok(Some(true)) => self.peers.get_mut(&from)?.pinned = true,
                 // Whoever writes in the peer's name decides nothing: what the relay shows does.
                 Ok(Some(false)) => {
@@ -224,25 +228,18 @@ impl User {
                     return None;
                 }
                 Err(error) => {
-                    self.open_later(envelope, Error::storage_failed(&error.0));
+                    self.open_later(envelope, Error::storage(&error));
                     return None;
                 }
             }
         }
-        match self.is_replay(&from, nonce).await {
-            Ok(false) => Some(envelope),
-            Ok(true) => {
-                self.counters.replay();
-                self.settle(envelope, Error::replay_detected(&from), step);
-                None
-            }
-            Err(error) => {
-                // Whether it was marked is unknown; the ratchet itself refuses a second one.
-                self.marked.insert((from, nonce));
-                self.open_later(envelope, error);
-                None
-            }
+        if !self.replayed.is_empty() && self.replayed.remove(&(from.clone(), nonce)) {
+            self.counters.replay();
+            self.settle(envelope, Error::replay_detected(&from), step);
+            return None;
         }
+        step.unchecked.push((from, nonce));
+        Some(envelope)
     }
 
     /// A store failed: the message is opened again when it works.
@@ -330,13 +327,6 @@ impl User {
             }
         }
         outcome
-    }
-
-    async fn is_replay(&mut self, peer_id: &str, nonce: [u8; 12]) -> Result<bool, Error> {
-        let checked = self.stores.replay.check_and_mark(&self.id, peer_id, nonce).await;
-        let seen = checked.map_err(|error| Error::storage_failed(&error.0))?;
-        // Seen, but by a step of ours that was not committed: new once more.
-        Ok(seen && !self.marked.contains(&(peer_id.to_owned(), nonce)))
     }
 
     /// A message of wire 4 was refused; its sender may need a new session.

@@ -12,6 +12,7 @@ mod outgoing;
 mod peer;
 mod prekeys;
 mod seeking;
+mod setback;
 mod step;
 mod timers;
 mod trust;
@@ -99,6 +100,15 @@ struct User {
     handled_again: Vec<(String, u64)>,
     /// Nonces marked for messages whose commit then failed: they are new once more.
     marked: HashSet<(String, [u8; 12])>,
+    /// Nonces that the replay cache had seen before: their messages are refused when they are
+    /// opened again.
+    replayed: HashSet<(String, [u8; 12])>,
+    /// Peers whose records another process has written, to be read again.
+    reloading: HashSet<String>,
+    /// Whether the user's own record is to be read again.
+    own_is_stale: bool,
+    /// Steps in a row that another process's writes have undone.
+    conflicts: u32,
     /// When peers whose step failed are tried again.
     retry_at: Option<Instant>,
     held: peer::HeldTotal,
@@ -119,6 +129,10 @@ impl UserTask {
             attention: own.active().map(str::to_owned).collect(),
             timers: Timers::default(),
             marked: HashSet::new(),
+            replayed: HashSet::new(),
+            reloading: HashSet::new(),
+            own_is_stale: false,
+            conflicts: 0,
             strangers: 0,
             prune_at: step::PRUNE_AT,
             handled_again: Vec::new(),
@@ -170,6 +184,7 @@ impl User {
             {
                 arrived.push(incoming);
             }
+            self.read_own_again().await;
             let mut step = Step::default();
             let mut close = None;
             for command in asked.drain(..) {

@@ -134,7 +134,7 @@ impl User {
             return done(Err(Error::delivery_failed(to)));
         };
         if !peer.pinned {
-            step.pins.push((to.to_owned(), record.their_identity().fingerprint()));
+            step.pin(to, record.their_identity().fingerprint());
         }
         let now_ms = self.clock.now_ms();
         let record = peer.record().cloned().unwrap_or_else(|| PeerRecord::new(now_ms));
@@ -151,7 +151,7 @@ impl User {
             timestamp_ms: now_ms,
             deadline,
         };
-        self.add(message, Flight::Legacy(done), step);
+        self.add(message, Flight::Legacy { content, done }, step);
     }
 
     /// Adds a sealed message to the step.
@@ -183,7 +183,7 @@ impl User {
             // Perhaps dropped without a word.
             peer.unconfirmed += u32::from(status == SentStatus::Sent);
         }
-        if status == SentStatus::Queued && !matches!(flight, Flight::Legacy(_)) {
+        if status == SentStatus::Queued && !matches!(flight, Flight::Legacy { .. }) {
             self.queued(&to, step);
         }
         flight.answer(relay_id, Ok(status));
@@ -228,7 +228,7 @@ impl User {
             // Its sender is told that it failed, so it must not arrive later by our doing.
             Flight::Content { seq, done: Some(_), .. } => self.withdraw(&to, *seq, step),
             // Waits for the receipt: it is tried again until then.
-            Flight::Content { done: None, .. } | Flight::Again | Flight::Legacy(_) => {}
+            Flight::Content { done: None, .. } | Flight::Again | Flight::Legacy { .. } => {}
         }
         flight.answer(relay_id, Err(error));
     }
@@ -241,20 +241,6 @@ impl User {
         if (waits || !peer.sends.is_empty()) && peer.can_seal() && self.link.is_connected() {
             self.seal_waiting(to, step);
             self.tidy(to);
-        }
-    }
-
-    /// A step failed in which this was sealed: it never left.
-    pub(super) fn not_sealed(&mut self, message: &Outgoing, flight: Flight, error: &Error) {
-        let Some(peer) = self.peers.get_mut(&message.to) else { return };
-        peer.in_flight = peer.in_flight.saturating_sub(1);
-        match flight {
-            // It is sealed by the next step, unless this one had put it into the outbox.
-            Flight::Content { seq, done, .. } => {
-                let unsent = Unsent { deadline: message.deadline, done };
-                peer.unsent.insert(seq, unsent);
-            }
-            flight => flight.answer("", Err(error.clone())),
         }
     }
 

@@ -53,6 +53,8 @@ pub(super) struct Peer {
     pub(super) send_bytes: usize,
     /// Sends whose messages are in the record's outbox and were not sealed yet.
     pub(super) unsent: HashMap<u64, Unsent>,
+    /// Sends of wire 3 in the step that is being undone, in order.
+    pub(super) legacy_undone: Vec<(Instant, Content, Done)>,
     /// Messages that cannot be opened yet, in order of arrival.
     pub(super) held: VecDeque<Held>,
     /// Who waits for the peer to become known.

@@ -9,14 +9,15 @@ use tokio::time::{Duration, Instant};
 use super::identity::Asked;
 use super::in_flight::Flight;
 use super::peer::{Peer, Trust};
+use super::setback::Setback;
 use super::{Done, User};
 use crate::events::{Receipt, Received, Sent, SentStatus};
 use crate::link::{Delivery, Envelope, Outgoing, Request};
-use crate::store::Changes;
-use crate::{Error, Stores};
+use crate::store::{Changes, StoreErrorKind};
+use crate::{Error, StoreError, Stores};
 
 /// Pause before a step that the store refused is tried again.
-const RETRY: Duration = Duration::from_secs(1);
+pub(super) const RETRY: Duration = Duration::from_secs(1);
 
 /// A list of active peers that is shorter is not worth pruning.
 pub(super) const PRUNE_AT: usize = 64;
@@ -24,15 +25,17 @@ pub(super) const PRUNE_AT: usize = 64;
 #[derive(Default)]
 pub(super) struct Step {
     /// Peers whose working record is to be committed, in order of change.
-    changed: Vec<String>,
+    pub(super) changed: Vec<String>,
     /// Peers whose deadlines may have changed.
-    touched: BTreeSet<String>,
+    pub(super) touched: BTreeSet<String>,
     /// The user's own record, if it changes.
     pub(super) user: Option<UserRecord>,
     /// What was believed of peers before the step, oldest first.
-    before: Vec<(String, Trust)>,
+    pub(super) before: Vec<(String, Trust)>,
     /// Fingerprints to pin.
-    pub(super) pins: Vec<(String, String)>,
+    pins: Vec<Pin>,
+    /// Nonces of opened messages that the replay cache is to be asked about.
+    pub(super) unchecked: Vec<(String, [u8; 12])>,
     pub(super) outgoing: Vec<(Outgoing, Flight)>,
     pub(super) opened: Vec<Opened>,
     /// For the application, in order.
@@ -40,7 +43,7 @@ pub(super) struct Step {
     /// Messages of ours that their recipients' handlers have completed.
     pub(super) receipts: Vec<Receipted>,
     /// What the application's handlers have completed.
-    handled: Vec<(String, u64)>,
+    pub(super) handled: Vec<(String, u64)>,
     /// Messages that were refused for good: the relay need not keep them.
     pub(super) settled: Vec<Delivery>,
     pub(super) trusted: Vec<oneshot::Sender<Result<(), Error>>>,
@@ -48,6 +51,14 @@ pub(super) struct Step {
     pub(super) asked: Vec<Asked>,
     /// What the link is to do once all this is committed.
     pub(super) requests: Vec<Request>,
+}
+
+/// A fingerprint to pin.
+struct Pin {
+    peer_id: String,
+    fingerprint: String,
+    /// Whether it goes in place of another: the application has accepted it.
+    replaces: bool,
 }
 
 /// A message that was opened, and where it came from in case it has to be opened again.
@@ -72,6 +83,18 @@ impl Step {
         self.touch(peer_id);
     }
 
+    /// Pins the fingerprint of a peer who is met for the first time.
+    pub(super) fn pin(&mut self, peer_id: &str, fingerprint: String) {
+        if !self.pins.iter().any(|pin| pin.peer_id == peer_id && pin.fingerprint == fingerprint) {
+            self.pins.push(Pin { peer_id: peer_id.to_owned(), fingerprint, replaces: false });
+        }
+    }
+
+    /// Pins a fingerprint that the application has accepted.
+    pub(super) fn repin(&mut self, peer_id: &str, fingerprint: String) {
+        self.pins.push(Pin { peer_id: peer_id.to_owned(), fingerprint, replaces: true });
+    }
+
     pub(super) fn said_handled(&mut self, from: &str, ticket: u64) {
         self.handled.push((from.to_owned(), ticket));
     }
@@ -92,6 +115,9 @@ impl Step {
 impl User {
     /// Writes once, then lets things happen; or lets nothing happen.
     pub(super) async fn commit(&mut self, mut step: Step) {
+        if let Err(setback) = self.check_nonces(&step.unchecked).await {
+            return self.undo(step, setback);
+        }
         let active = step.changed.iter().filter(|id| {
             let record = self.peers.get(*id).and_then(|peer| peer.working.as_ref());
             record.is_some_and(|record| record.is_active())
@@ -105,7 +131,11 @@ impl User {
         let changes = Changes { peers: peers.collect(), user: step.user.take() };
         match write(&self.stores, &self.id, &step.pins, &changes).await {
             Ok(()) => self.committed(step, changes),
-            Err(error) => self.rolled_back(step, &error),
+            Err(error) if error.kind == StoreErrorKind::Conflict => {
+                self.own_is_stale |= changes.user.is_some();
+                self.undo(step, Setback::Conflict(Error::storage(&error)));
+            }
+            Err(error) => self.undo(step, Setback::Failed(Error::storage(&error))),
         }
     }
 
@@ -134,8 +164,9 @@ impl User {
         if let Some(own) = user {
             self.own = own;
         }
-        for (id, _) in step.pins {
-            if let Some(peer) = self.peers.get_mut(&id) {
+        self.conflicts = 0;
+        for pin in step.pins {
+            if let Some(peer) = self.peers.get_mut(&pin.peer_id) {
                 peer.pinned = true;
             }
         }
@@ -196,50 +227,6 @@ impl User {
         self.events.receipts(batch);
     }
 
-    /// The store refused: sends fail, received messages wait to be opened again, and every record
-    /// and belief is what it was. Nothing is acknowledged, not even what was refused: it was
-    /// judged by records that do not stand.
-    fn rolled_back(&mut self, step: Step, error: &Error) {
-        for id in &step.changed {
-            if let Some(peer) = self.peers.get_mut(id) {
-                peer.working = None;
-            }
-        }
-        for (id, before) in step.before.into_iter().rev() {
-            if let Some(peer) = self.peers.get_mut(&id) {
-                peer.restore(before);
-                self.attention.insert(id); // their keys are asked for again
-            }
-        }
-        for (message, flight) in step.outgoing {
-            self.not_sealed(&message, flight, error);
-        }
-        for id in &step.changed {
-            self.never_pushed(id, error);
-        }
-        for done in step.trusted {
-            let _nobody_waits = done.send(Err(error.clone()));
-        }
-        step.asked.into_iter().for_each(|asked| asked.answer(Err(error.clone())));
-        for Receipted { seq, receipt, waiting } in step.receipts {
-            let peer = self.peers.get_mut(&receipt.recipient_id);
-            if let (Some(peer), Some(waiting)) = (peer, waiting) {
-                peer.receipts.insert(seq, waiting); // the receipt is opened again
-            }
-        }
-        self.handled_again.extend(step.handled);
-        for Opened { from, nonce, envelope } in step.opened.into_iter().rev() {
-            if let Some(peer) = self.peers.get_mut(&from) {
-                peer.hold_again(envelope, &mut self.held);
-                self.attention.insert(from.clone());
-            }
-            self.marked.insert((from, nonce));
-        }
-        self.retry_at = Some(Instant::now() + RETRY);
-        self.events.error(error.clone());
-        self.set_timers(step.touched);
-    }
-
     /// A store could not be read: what needed it is tried again soon.
     pub(super) fn retry_soon(&mut self) {
         self.retry_at.get_or_insert_with(|| Instant::now() + RETRY);
@@ -250,16 +237,17 @@ impl User {
 async fn write(
     stores: &Stores,
     user_id: &str,
-    pins: &[(String, String)],
+    pins: &[Pin],
     changes: &Changes,
-) -> Result<(), Error> {
-    let failed = |error: crate::StoreError| Error::storage_failed(&error.0);
-    for (peer_id, fingerprint) in pins {
-        let pin = stores.tofu.store_fingerprint(user_id, peer_id, fingerprint);
-        pin.await.map_err(failed)?;
+) -> Result<(), StoreError> {
+    for Pin { peer_id, fingerprint, replaces } in pins {
+        match replaces {
+            true => stores.tofu.replace_fingerprint(user_id, peer_id, fingerprint).await?,
+            false => stores.tofu.store_fingerprint(user_id, peer_id, fingerprint).await?,
+        }
     }
     if !changes.is_empty() {
-        stores.sessions.save(user_id, changes).await.map_err(failed)?;
+        stores.sessions.save(user_id, changes).await?;
     }
     Ok(())
 }

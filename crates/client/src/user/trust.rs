@@ -27,8 +27,10 @@ impl User {
         if self.peers.get(peer_id).is_some_and(|peer| peer.loaded) {
             return Ok(());
         }
-        let failed = |error: crate::StoreError| Error::storage_failed(&error.0);
+        let failed = |error: crate::StoreError| Error::storage(&error);
         let record = self.stores.sessions.load(&self.id, peer_id).await.map_err(failed)?;
+        // What is read again was given before, here or by the process that has written it.
+        let again = self.reloading.remove(peer_id);
         let identity = record.as_ref().and_then(PeerRecord::their_identity);
         let fingerprint = identity.map(|identity| identity.fingerprint());
         let pinned = match &fingerprint {
@@ -43,7 +45,9 @@ impl User {
         step.touch(peer_id);
         if let Some(record) = record {
             let record = record.resumed(self.clock.now_ms());
-            self.give_again(peer_id, &record);
+            if !again {
+                self.give_again(peer_id, &record);
+            }
             let peer = self.peers.entry(peer_id.to_owned()).or_default();
             peer.committed = Some(record);
             peer.pinned = pinned == Some(true);
@@ -188,7 +192,7 @@ impl User {
     ) -> Result<(), Error> {
         let fingerprint = announced.verified.bundle.fingerprint();
         let checked = self.stores.tofu.verify_fingerprint(&self.id, peer_id, &fingerprint).await;
-        let pinned = checked.map_err(|error| Error::storage_failed(&error.0))?;
+        let pinned = checked.map_err(|error| Error::storage(&error))?;
         let Some(peer) = self.peers.get_mut(peer_id) else { return Ok(()) };
         // A record is a pin too: its keys were agreed with that identity.
         let agreed = peer.record().and_then(PeerRecord::their_identity);
@@ -299,7 +303,7 @@ impl User {
     async fn pin(&mut self, peer_id: &str, fingerprint: &str, step: &mut Step) {
         let Some(peer) = self.peers.get_mut(peer_id) else { return };
         step.note(peer_id, peer);
-        step.pins.push((peer_id.to_owned(), fingerprint.to_owned()));
+        step.repin(peer_id, fingerprint.to_owned());
         peer.pinned = true;
         let Some(announced) = peer.announced.take() else {
             // What was agreed with another identity is not used until the accepted one is shown.

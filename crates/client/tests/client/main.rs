@@ -6,8 +6,10 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod conflicts;
 mod conversations;
 mod http_relay;
+mod identity;
 mod our_relay;
 mod people;
 mod relays;

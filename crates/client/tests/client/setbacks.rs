@@ -35,7 +35,7 @@ impl SessionStore for Flaky {
         let left =
             self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
         if left.is_ok() {
-            return Err(StoreError("disk full".into()));
+            return Err(StoreError::failed("disk full"));
         }
         self.inner.sessions.save(user_id, changes).await
     }

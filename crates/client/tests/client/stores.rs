@@ -33,7 +33,7 @@ impl Failing {
 
 fn fails(left: &AtomicUsize) -> Result<(), StoreError> {
     let failing = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
-    if failing.is_ok() { Err(StoreError("the disk is on fire".into())) } else { Ok(()) }
+    if failing.is_ok() { Err(StoreError::failed("the disk is on fire")) } else { Ok(()) }
 }
 
 #[async_trait]

@@ -259,6 +259,11 @@ impl Delivery {
         self.outbox.bytes()
     }
 
+    /// A content in the outbox.
+    pub fn outbox_content(&self, seq: u64) -> Option<&Content> {
+        self.outbox.entries().get(seq).map(|entry| &entry.content)
+    }
+
     /// The numbers of the contents in the outbox, ascending.
     pub fn outbox(&self) -> impl Iterator<Item = u64> {
         self.outbox.entries().iter().map(|entry| entry.seq)

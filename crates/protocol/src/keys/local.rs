@@ -31,7 +31,8 @@ impl LocalKeys {
         Self::with_new_prekey(self.0.identity.clone(), rng)
     }
 
-    fn with_new_prekey(identity: IdentityKeyPair, rng: &mut (impl CryptoRng + ?Sized)) -> Self {
+    /// A new signed prekey for this identity. Draws 32 bytes from `rng`.
+    pub fn with_new_prekey(identity: IdentityKeyPair, rng: &mut (impl CryptoRng + ?Sized)) -> Self {
         let signed_prekey = SignedPrekeyPair::generate(rng);
         let signature = identity.sign(signed_prekey.public().as_bytes());
         Self(Arc::new(Keys { identity, signed_prekey, signature }))

@@ -368,6 +368,11 @@ impl PeerRecord {
         self.with_delivery(self.delivery.ask_for_all(now_ms))
     }
 
+    /// A content in the outbox.
+    pub fn outbox_content(&self, seq: u64) -> Option<&Content> {
+        self.delivery.outbox_content(seq)
+    }
+
     /// Whether this content is in the outbox.
     pub fn holds(&self, seq: u64) -> bool {
         self.delivery.outbox().any(|held| held == seq)

@@ -1,0 +1,178 @@
+//! What the embedded store costs on this machine and this disk.
+//!
+//! `cargo run --release -p stvor-embedded --example throughput -- [directory] [seconds]`
+
+use std::error::Error;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use stvor_embedded::{Key, Store};
+
+/// Bytes of a record: a session in use.
+const RECORD: usize = 1200;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let root = arguments.next().map_or_else(std::env::temp_dir, Into::into);
+    let seconds = arguments.next().map_or(Ok(3), |text| text.parse())?;
+    let directory = root.join(format!("stvor-throughput-{}", std::process::id()));
+    fs::create_dir_all(&directory)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().build()?;
+    let result = runtime.block_on(measure(&directory, Duration::from_secs(seconds)));
+    fs::remove_dir_all(&directory)?;
+    result
+}
+
+async fn measure(directory: &Path, span: Duration) -> Result<(), Box<dyn Error>> {
+    println!("{RECORD} bytes a record; median, and mean, of milliseconds");
+    let store = Store::open(directory.join("small"), Key::from_bytes([7; 32])).await?;
+    let bare = BareFile::create(&directory.join("bare"))?;
+    // Turn by turn, so that both see the same disk.
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let end = Instant::now() + 2 * span;
+    for i in 0u64.. {
+        if Instant::now() > end {
+            break;
+        }
+        theirs.push(timed(|| bare.write(i))?);
+        let start = Instant::now();
+        store.save("alice", [(format!("peer {}", i % 100), [i as u8; RECORD])]).await?;
+        ours.push(start.elapsed());
+    }
+    let (ours, theirs) = (Summary::of(ours), Summary::of(theirs));
+    println!("a bare write and fdatasync:   {theirs}");
+    println!("a save, one at a time:        {ours}");
+    println!(
+        "ratio: {:.2} (median), {:.2} (mean)",
+        ours.median / theirs.median,
+        ours.mean / theirs.mean
+    );
+    let appending = append(&directory.join("appended"), span)?;
+    println!("a bare append and fsync:      {appending}");
+
+    for in_flight in [1, 8, 64, 256] {
+        let rate = saves_per_second(&store, in_flight, span).await?;
+        println!(
+            "{in_flight:>4} in flight: {rate:>8.0} saves/s, {:.1} times one bare write a message",
+            rate * theirs.mean / 1e3
+        );
+    }
+    store.close().await;
+    many(directory).await
+}
+
+/// What 100,000 peers cost at the start.
+async fn many(directory: &Path) -> Result<(), Box<dyn Error>> {
+    let path = directory.join("large");
+    let store = Store::open(&path, Key::from_bytes([7; 32])).await?;
+    for thousand in 0..100 {
+        let peers = (0..1000).map(|i| (format!("peer {}", thousand * 1000 + i), [7; RECORD]));
+        store.save("alice", peers).await?;
+    }
+    store.close().await;
+    println!("100,000 records: {} MiB", fs::metadata(&path)?.len() >> 20);
+    let copy = directory.join("copy");
+    for how in ["closed", "left open"] {
+        let start = Instant::now();
+        let store = Store::open(&path, Key::from_bytes([7; 32])).await?;
+        println!("opened, after it was {how}: {:.0} ms", start.elapsed().as_secs_f64() * 1e3);
+        let mut loads = Vec::new();
+        for i in 0..1000 {
+            let start = Instant::now();
+            let record = store.load("alice", &format!("peer {}", i * 97)).await?;
+            loads.push(start.elapsed());
+            assert!(record.is_some_and(|record| record.len() == RECORD));
+        }
+        println!("a load: {}", Summary::of(loads));
+        store.save("alice", [("peer 1", [8; RECORD])]).await?;
+        fs::copy(&path, &copy)?; // as a kill would leave it
+        store.close().await;
+        fs::rename(&copy, &path)?;
+    }
+    Ok(())
+}
+
+async fn saves_per_second(
+    store: &Store,
+    in_flight: usize,
+    span: Duration,
+) -> Result<f64, Box<dyn Error>> {
+    let done = Arc::new(AtomicU64::new(0));
+    let start = Instant::now();
+    let tasks: Vec<_> = (0..in_flight)
+        .map(|task| {
+            let (store, done) = (store.clone(), done.clone());
+            tokio::spawn(async move {
+                let peer = format!("peer {task}");
+                while start.elapsed() < span {
+                    store.save("alice", [(&peer, [task as u8; RECORD])]).await?;
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok::<_, stvor_embedded::Error>(())
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await??;
+    }
+    Ok(done.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64())
+}
+
+/// A file with all its blocks, in which a write is nothing but a write.
+struct BareFile(File);
+
+impl BareFile {
+    const LENGTH: u64 = 4 << 20;
+
+    fn create(path: &Path) -> Result<Self, Box<dyn Error>> {
+        let mut file = File::create(path)?;
+        file.write_all(&vec![0; Self::LENGTH as usize])?;
+        file.sync_all()?;
+        Ok(Self(file))
+    }
+
+    fn write(&self, i: u64) -> std::io::Result<()> {
+        self.0.write_all_at(&[i as u8; RECORD], i * 4096 % Self::LENGTH)?;
+        self.0.sync_data()
+    }
+}
+
+fn append(path: &Path, span: Duration) -> Result<Summary, Box<dyn Error>> {
+    let mut file = File::create(path)?;
+    let (mut times, end) = (Vec::new(), Instant::now() + span);
+    while Instant::now() < end {
+        times.push(timed(|| file.write_all(&[7; RECORD]).and_then(|()| file.sync_all()))?);
+    }
+    Ok(Summary::of(times))
+}
+
+fn timed(f: impl FnOnce() -> std::io::Result<()>) -> std::io::Result<Duration> {
+    let start = Instant::now();
+    f()?;
+    Ok(start.elapsed())
+}
+
+struct Summary {
+    median: f64,
+    mean: f64,
+}
+
+impl Summary {
+    fn of(mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        let mean = times.iter().sum::<Duration>().as_secs_f64() * 1e3 / times.len().max(1) as f64;
+        let median = times.get(times.len() / 2).map_or(0.0, |time| time.as_secs_f64() * 1e3);
+        Self { median, mean }
+    }
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.3}, {:.3}", self.median, self.mean)
+    }
+}

@@ -1,0 +1,235 @@
+'use strict';
+// The stores that an application brings: checked, told apart by user, and called on the addon's behalf.
+
+const { isUint8Array } = require('node:util').types;
+const { StvorError, invalidArgument, keepCause } = require('./errors.js');
+
+/** What each adapter must have, and how many arguments its methods take when they take the user's id. */
+const METHODS = {
+  identity: { getIdentityKeyPair: 1 },
+  sessions: { save: 3, load: 2 },
+  replay: { checkAndMark: 3 },
+  tofu: { storeFingerprint: 3, verifyFingerprint: 3 },
+};
+const KINDS = Object.keys(METHODS);
+
+/** What is lost without each adapter. */
+const MEMORY_ONLY = {
+  identity: 'identities last as long as the process',
+  sessions: 'sessions last as long as the process',
+  replay: 'replay protection lasts as long as the process',
+  tofu: 'the fingerprints of peers are forgotten with the process',
+};
+
+/** Questions of the addon, by number; src/stores.rs asks them. */
+const QUESTIONS = [identity, load, save, check, verify, pin, repin];
+
+/** Where the users of one app keep their things. */
+class Storage {
+  #given;
+  #production;
+  #warnOnce;
+  /** The four adapters of each user who has come. */
+  #adapters = new Map();
+  /** For each adapter that takes no user id, whose it is. */
+  #owners = new Map();
+  /** For each user the last call on their sessions: one at a time, so that a late one overwrites nothing. */
+  #last = new Map();
+
+  constructor(given, { production, warnOnce }) {
+    this.#given = given;
+    this.#production = production;
+    this.#warnOnce = warnOnce;
+    if (typeof given !== 'function') this.#complete(given);
+  }
+
+  /** The adapters of a user, as the addon's `chooseStores` takes them. Throws what makes them unusable. */
+  async choose(userId) {
+    const given = typeof this.#given === 'function' ? await this.#made(userId) : this.#given;
+    const adapters = this.#complete(given);
+    const shared = KINDS.filter((kind) => adapters[kind] && this.#isOthers(kind, adapters[kind], userId));
+    if (shared.length > 0) throw storageShared(shared);
+    for (const kind of KINDS) {
+      if (adapters[kind] && !takesUser(kind, adapters[kind])) this.#owners.set(adapters[kind], userId);
+    }
+    this.#adapters.set(userId, adapters);
+    return Object.fromEntries(KINDS.map((kind) => [kind, adapters[kind] !== undefined]));
+  }
+
+  async #made(userId) {
+    const given = await this.#given(userId);
+    if (typeof given !== 'object' || given === null) {
+      throw invalidArgument(`storageAdapters('…')`, 'an object with adapters', given);
+    }
+    return given;
+  }
+
+  #isOthers(kind, adapter, userId) {
+    const owner = this.#owners.get(adapter);
+    return owner !== undefined && owner !== userId && !takesUser(kind, adapter);
+  }
+
+  /** The adapters that have all their methods. In production it must be all of them. */
+  #complete(given) {
+    const missing = missingPieces(given);
+    if (missing.length > 0 && this.#production) throw storageRequired(missing);
+    const complete = {};
+    for (const kind of KINDS) {
+      const pieces = missing.filter((piece) => piece === kind || piece.startsWith(`${kind}.`));
+      if (pieces.length === 0) complete[kind] = given[kind];
+      else this.#warnOnce(kind, `Development mode: without storageAdapters.${pieces[0]}, ${MEMORY_ONLY[kind]}.`);
+    }
+    return complete;
+  }
+
+  /** Answers a question of the addon: what to call on it, and with what. Never rejects. */
+  async answer(question, userId, rows) {
+    const adapters = this.#adapters.get(userId);
+    try {
+      return await QUESTIONS[question](adapters, userId, rows, this);
+    } catch (error) {
+      const isConflict = error?.code === 'STORAGE_CONFLICT';
+      const message = error instanceof Nonsense ? error.message : `${nameOf(question)} failed`;
+      return ['storeFailed', message, isConflict, error instanceof Nonsense ? undefined : keepCause(error)];
+    }
+  }
+
+  /** Calls `call` when the user's earlier call on their sessions is over, however it ended. */
+  inTurn(userId, call) {
+    const last = this.#last.get(userId) ?? Promise.resolve();
+    const next = last.then(call, call);
+    this.#last.set(userId, next);
+    return next;
+  }
+}
+
+/** A store gave what no store may give; the message says what. */
+class Nonsense extends Error {}
+
+const NAMES = ['getIdentityKeyPair', 'load', 'save', 'checkAndMark', 'verifyFingerprint', 'storeFingerprint', 'storeFingerprint'];
+const KIND_OF = ['identity', 'sessions', 'sessions', 'replay', 'tofu', 'tofu', 'tofu'];
+const nameOf = (question) => `${KIND_OF[question]}.${NAMES[question]}()`;
+
+async function identity({ identity: store }, userId) {
+  const pair = await store.getIdentityKeyPair(userId);
+  const halves = [bytesOf(pair?.publicKey), bytesOf(pair?.privateKey)];
+  if (halves.some((half) => half === undefined)) {
+    throw new Nonsense('identity.getIdentityKeyPair() gave no { publicKey, privateKey } of bytes');
+  }
+  return ['storeIdentity', ...halves];
+}
+
+async function load({ sessions }, userId, [peerId], storage) {
+  const state = await storage.inTurn(userId, () => sessions.load(peerId, userId));
+  if (state === null || state === undefined) return ['storeLoaded', undefined];
+  const bytes = bytesOf(state);
+  if (bytes === undefined) throw new Nonsense('sessions.load() gave something else than what was saved');
+  return ['storeLoaded', bytes];
+}
+
+async function save({ sessions }, userId, rows, storage) {
+  const pairs = pairsOf(rows);
+  await storage.inTurn(userId, () => saveAll(sessions, userId, pairs));
+  return ['storeDone'];
+}
+
+/** The records of peers at the same time, then the user's own. */
+async function saveAll(sessions, userId, pairs) {
+  if (typeof sessions.saveMany === 'function') return sessions.saveMany(userId, pairs);
+  const peers = pairs.filter(([peerId]) => peerId !== userId);
+  const outcomes = await Promise.allSettled(peers.map(async ([peerId, state]) => sessions.save(peerId, state, userId)));
+  const failed = outcomes.find(({ status }) => status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
+  for (const [peerId, state] of pairs) {
+    if (peerId === userId) await sessions.save(peerId, state, userId);
+  }
+}
+
+async function check({ replay }, userId, rows) {
+  const pairs = pairsOf(rows);
+  const seen = await checkAll(replay, userId, pairs);
+  if (!Array.isArray(seen) || seen.length !== pairs.length || seen.some((one) => typeof one !== 'boolean')) {
+    throw new Nonsense('replay.checkAndMark() gave something else than true or false');
+  }
+  return ['storeTold', seen];
+}
+
+async function checkAll(replay, userId, pairs) {
+  if (pairs.length > 1 && typeof replay.checkAndMarkMany === 'function') {
+    return replay.checkAndMarkMany(userId, pairs);
+  }
+  return Promise.all(pairs.map(async ([peerId, nonce]) => replay.checkAndMark(peerId, nonce, userId)));
+}
+
+async function verify({ tofu }, userId, [peerId, fingerprint]) {
+  const matches = await tofu.verifyFingerprint(peerId, fingerprint, userId);
+  if (matches !== null && matches !== undefined && typeof matches !== 'boolean') {
+    throw new Nonsense('tofu.verifyFingerprint() gave something else than true, false or null');
+  }
+  return ['storeTold', [matches ?? null]];
+}
+
+async function pin({ tofu }, userId, [peerId, fingerprint]) {
+  await tofu.storeFingerprint(peerId, fingerprint, userId);
+  return ['storeDone'];
+}
+
+/** The application has accepted another fingerprint. */
+async function repin({ tofu }, userId, [peerId, fingerprint]) {
+  if (typeof tofu.replaceFingerprint === 'function') await tofu.replaceFingerprint(peerId, fingerprint, userId);
+  else await tofu.storeFingerprint(peerId, fingerprint, userId);
+  if ((await tofu.verifyFingerprint(peerId, fingerprint, userId)) !== true) {
+    throw new Nonsense('the tofu adapter keeps the former fingerprint; give it replaceFingerprint(peerId, fingerprint)');
+  }
+  return ['storeDone'];
+}
+
+/** `[a, b, c, d]` as `[[a, b], [c, d]]`. */
+function pairsOf(flat) {
+  return Array.from({ length: flat.length / 2 }, (_, at) => [flat[2 * at], flat[2 * at + 1]]);
+}
+
+/** What a store may give for bytes: bytes, a Buffer's JSON form, or base64 of either alphabet. */
+function bytesOf(value) {
+  if (isUint8Array(value)) return Buffer.from(value);
+  if (typeof value === 'string') return /^[A-Za-z0-9+/_-]+={0,2}$/.test(value) ? Buffer.from(value, 'base64') : undefined;
+  const isJson = value?.type === 'Buffer' && Array.isArray(value.data);
+  const isByte = (one) => Number.isInteger(one) && one >= 0 && one <= 255;
+  return isJson && value.data.every(isByte) ? Buffer.from(value.data) : undefined;
+}
+
+/** Whether the adapter tells users apart: all its methods take the user's id, or it says so. */
+function takesUser(kind, adapter) {
+  if (adapter.perUser === true) return true;
+  return Object.entries(METHODS[kind]).every(([method, length]) => adapter[method].length >= length);
+}
+
+/** The names of adapters and of methods that are missing, say `sessions` or `tofu.verifyFingerprint`. */
+function missingPieces(given) {
+  return KINDS.flatMap((kind) => {
+    const adapter = given?.[kind];
+    if (adapter === undefined || adapter === null) return [kind];
+    const methods = Object.keys(METHODS[kind]).filter((method) => typeof adapter[method] !== 'function');
+    return methods.map((method) => `${kind}.${method}`);
+  });
+}
+
+function storageRequired(missing) {
+  const names = missing.map((piece) => `storageAdapters.${piece}`).join(', ');
+  return new StvorError(
+    'STORAGE_REQUIRED',
+    `Production mode needs durable storage: ${names} ${missing.length === 1 ? 'is' : 'are'} missing.`,
+    'Give all four adapters with their methods; on one machine embeddedStorage({ path, key }) brings them all.',
+  );
+}
+
+function storageShared(kinds) {
+  const names = kinds.map((kind) => `storageAdapters.${kind}`).join(', ');
+  return new StvorError(
+    'STORAGE_SHARED',
+    `${names} would keep two users of this app in the same rows.`,
+    'Let the methods take the user id, which is their last argument, and keep it with each row; or give storageAdapters as a function (userId) => adapters.',
+  );
+}
+
+module.exports = { Storage };
