@@ -1,5 +1,7 @@
 /// <reference lib="esnext.disposable" />
 
+import type { Bytes } from './ratchet.js';
+
 export * from './ratchet.js';
 export * from './storage.js';
 
@@ -30,6 +32,11 @@ export interface StvorAppConfig {
    * spoken to in wire 3. Default: `'allow'`; in production mode `'refuse'`.
    */
   legacyPeers?: 'allow' | 'refuse' | undefined;
+  /**
+   * `http://` or `https://` address of a backend of yours that verifies metrics. When the app is disconnected, an
+   * {@link Attestation} is sent there, within two seconds, whether it arrives or not; see {@link StvorApp.flushMetrics}.
+   */
+  backendUrl?: string | undefined;
   /** Requires durable storage, which this version cannot use yet: `true` rejects with `STORAGE_REQUIRED`. */
   productionMode?: boolean | undefined;
   /** Not used yet: a warning says so. Everything is kept in memory. */
@@ -135,6 +142,65 @@ export interface Metrics {
   authFailures: number;
 }
 
+/** Metrics with a proof that they come from a holder of the AppToken, for {@link verifyAttestation}. */
+export interface Attestation {
+  metrics: Metrics;
+  /** `attest_` and 32 hexadecimal digits, never the same twice. */
+  attestationId: string;
+  /** Milliseconds since the Unix epoch. */
+  timestamp: number;
+  /** `session_` and 32 hexadecimal digits: one app, from its start to its end. */
+  sessionId: string;
+  /** Counts the attestations of a session, from 0. */
+  sequenceNumber: number;
+  /** Lower-case hex HMAC-SHA256. */
+  proof: string;
+}
+
+/** How metrics are sent. */
+export interface FlushMetricsOptions {
+  /** Where to, in place of the app's. */
+  backendUrl?: string | undefined;
+  /** Milliseconds that it may take. Default: 10,000. */
+  timeout?: number | undefined;
+}
+
+/** What a backend knows of the session that an attestation is of. */
+export interface KnownOfSession {
+  /** Number of the session's attestation before; -1 or left out for the first. */
+  lastSequenceNumber?: number | null | undefined;
+  /** Counters of the session's attestation before: none may be less now. */
+  lastMetrics?: Metrics | null | undefined;
+  /**
+   * Whether an attestation of this id was accepted before. A Set is given the ids that are accepted; a function is
+   * asked once everything else is right, and says so at once, not by a promise.
+   */
+  seen?: Set<string> | ((attestationId: string) => boolean) | undefined;
+  /** Milliseconds since the Unix epoch. Default: now. */
+  now?: number | undefined;
+}
+
+/** What {@link verifyAttestation} finds. */
+export interface AttestationVerdict {
+  valid: boolean;
+  reason:
+    | 'Attestation verified'
+    /** It is no attestation at all. */
+    | 'Malformed attestation'
+    /** Not made with this AppToken, or altered. */
+    | 'Signature verification failed'
+    /** Not the number after `lastSequenceNumber`. */
+    | 'Sequence number not monotonic'
+    /** More than one minute ahead. */
+    | 'Attestation timestamp in the future'
+    /** More than five minutes old. */
+    | 'Attestation timestamp too old'
+    /** A counter is less than in `lastMetrics`. */
+    | 'Counters not monotonic'
+    /** `seen` knows it. */
+    | 'Attestation replayed';
+}
+
 /** Metrics as {@link verifyMetricsSignature} checks them. */
 export interface SignedMetrics {
   /** The exact JSON text that was signed. */
@@ -201,6 +267,14 @@ export type ErrorCode =
   | 'PROTOCOL_MISMATCH'
   /** The recipient's handlers have not completed in time; the message is still on its way. */
   | 'RECEIPT_TIMEOUT'
+  /** The backend for metrics cannot be reached, or did not answer in time. */
+  | 'BACKEND_UNAVAILABLE'
+  /** The backend for metrics does not accept an attestation. */
+  | 'METRICS_REJECTED'
+  /** What is to be imported was not saved by version 3.0.0, or is damaged. */
+  | 'LEGACY_FORMAT'
+  /** An identity store does not return the user's identity. */
+  | 'IDENTITY_CONFLICT'
   /** A received message is authentic, but its content cannot be read. */
   | 'INVALID_CONTENT'
   /** A handler of yours threw or rejected; `cause` is what it threw. */
@@ -230,6 +304,45 @@ export class StvorError extends Error {
   readonly peerId?: UserId;
   /** What brought it about, where something else did. */
   readonly cause?: unknown;
+}
+
+/**
+ * What two people compare, by voice or by scanning, to know that nobody stands between them: the same on both sides,
+ * and tied to both identities and both user ids. Made by {@link StvorFacadeClient.safetyNumber}.
+ */
+export class SafetyNumber {
+  private constructor();
+  /** Whom it is shared with. */
+  readonly peerId: UserId;
+  /** Fingerprint of the peer's identity that it is of. */
+  readonly fingerprint: string;
+  /** 60 decimal digits. */
+  readonly digits: string;
+  /** What stands in the QR code, 65 bytes. */
+  readonly bytes: Bytes;
+  /** The digits in twelve groups of five, with spaces. */
+  toString(): string;
+  /** A QR code of `bytes` as an SVG image, black on white with the margin that readers need. */
+  toQR(): string;
+  /**
+   * Whether `scanned`, the bytes of the other side's QR code, are these. Takes the same time whatever they are.
+   *
+   * @throws {StvorError} `INVALID_ARGUMENT` for anything but bytes.
+   */
+  matches(scanned: Uint8Array): boolean;
+}
+
+/** A peer shows another identity than the accepted one: nothing goes to or comes from them until it is trusted. */
+export interface IdentityChange {
+  readonly peerId: UserId;
+  /** Whose client has noticed. */
+  readonly userId: UserId;
+  /** Fingerprint of the accepted identity, where it is known here and not only that it is another. */
+  readonly previousFingerprint?: string;
+  /** Fingerprint of the identity shown now, for {@link StvorApp.trust}. */
+  readonly fingerprint: string;
+  /** The number to compare before trusting it: of the identity shown now. */
+  readonly safetyNumber: SafetyNumber;
 }
 
 /** A connected user. Made by {@link StvorApp.connect} and {@link Stvor.connect} only. */
@@ -280,6 +393,19 @@ export class StvorFacadeClient {
    */
   onError(handler: (error: StvorError) => unknown): Unsubscribe;
 
+  /** Calls `handler` when a peer of this user shows another identity; see {@link StvorApp.onIdentityChange}. */
+  onIdentityChange(handler: (change: IdentityChange) => unknown): Unsubscribe;
+
+  /**
+   * The number to compare with a peer. It is of the identity that is accepted, also while another one is shown:
+   * the number of that one comes with the {@link IdentityChange}. A peer who is not known yet is waited for, up to
+   * the app's `timeout`, and their identity is pinned as with a first message.
+   *
+   * @throws {StvorError} `RECIPIENT_TIMEOUT`, `IDENTITY_CHANGED` (the accepted identity is not known here, only that
+   * another one is shown), `STORAGE_FAILED`, `CLIENT_NOT_READY`, `INVALID_ARGUMENT`.
+   */
+  safetyNumber(peerId: UserId): Promise<SafetyNumber>;
+
   /**
    * Whether `userId`, another user than this one, becomes known to the relay within `timeout` milliseconds (default 10,000).
    *
@@ -328,8 +454,31 @@ export class StvorApp {
    */
   trust(peerId: UserId, fingerprint: string): Promise<void>;
 
+  /**
+   * Calls `handler` when a peer of any user of this app shows another identity than the accepted one. `onError` gets
+   * `IDENTITY_CHANGED` as well. Once for each identity that is shown; again after the user has connected anew.
+   */
+  onIdentityChange(handler: (change: IdentityChange) => unknown): Unsubscribe;
+
   /** Counts over all users of this app. */
   getMetrics(): Metrics;
+
+  /**
+   * The counts with a proof, to be sent to a backend by you. Each takes the next sequence number, and a backend misses
+   * one that it does not get.
+   */
+  createAttestation(): Attestation;
+
+  /**
+   * Sends an attestation to `POST <backendUrl>/api/metrics/attest` and resolves to it once the backend has accepted
+   * it. Without a `backendUrl`, here or in the configuration, prints the counts as a warning and resolves to null.
+   *
+   * @throws {StvorError} `BACKEND_UNAVAILABLE`, `METRICS_REJECTED`, `INVALID_ARGUMENT`.
+   */
+  flushMetrics(options?: FlushMetricsOptions): Promise<Attestation | null>;
+
+  /** The same as {@link flushMetrics}. */
+  sendMetricsAttestation(options?: FlushMetricsOptions): Promise<Attestation | null>;
 
   /** The same as {@link disconnect}, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
@@ -365,6 +514,47 @@ export interface IdentityKeys {
   identityKeyPair: { publicKey: string; privateKey: string };
   signedPreKeyPair: { publicKey: string; privateKey: string };
   signedPreKeySignature: string;
+}
+
+/** What the stores of an app need for {@link importLegacy}. Methods may be synchronous. */
+export interface ImportAdapters {
+  identity: {
+    getIdentityKeyPair(userId: UserId): unknown;
+    /** Keeps an identity that the store did not make, unless the user has one: then it rejects. Not called otherwise. */
+    importIdentityKeyPair?(keyPair: { publicKey: Bytes; privateKey: Bytes }, userId: UserId): unknown;
+  };
+  sessions: {
+    load(peerId: UserId, userId: UserId): unknown;
+    save(peerId: UserId, state: Bytes, userId: UserId): unknown;
+    saveMany?(userId: UserId, records: [UserId, Bytes][]): unknown;
+  };
+  tofu: {
+    verifyFingerprint(peerId: UserId, fingerprint: string, userId: UserId): unknown;
+    storeFingerprint(peerId: UserId, fingerprint: string, userId: UserId): unknown;
+  };
+}
+
+/** A session as 3.0.0 saves it: JSON as text or bytes (a Buffer's JSON form too), or what was parsed of it. */
+export type LegacySession = string | Uint8Array | object;
+
+/** What {@link importLegacy} takes. */
+export interface LegacyUser {
+  userId: UserId;
+  /** The identity record of 3.0.0, or its JSON. */
+  identity: IdentityKeys | string;
+  /** Sessions by peer. */
+  sessions?: { [peerId: UserId]: LegacySession } | ReadonlyMap<UserId, LegacySession> | undefined;
+  /** Those of the app that the user will connect to. */
+  storageAdapters: ImportAdapters | ((userId: UserId) => ImportAdapters | Promise<ImportAdapters>);
+}
+
+/** What {@link importLegacy} has done. */
+export interface LegacyImport {
+  userId: UserId;
+  /** Peers whose sessions go on. */
+  imported: UserId[];
+  /** Peers of whom the store had something already, which was left alone. */
+  skipped: UserId[];
 }
 
 /** Where a {@link CryptoSessionManager} keeps its identity. Methods may be synchronous. */
@@ -437,6 +627,27 @@ export function generateFingerprint(identityKey: Uint8Array | string): string;
  * payload that is not JSON.
  */
 export function verifyMetricsSignature(payload: string, proof: string, apiKey: AppToken): boolean;
+
+/**
+ * Judges an attestation that came to a backend. What was sent may have any shape: whatever is wrong with it is a
+ * `reason`, never thrown.
+ *
+ * @param appToken the token that the sender is known by, not one that it names.
+ * @throws {StvorError} `INVALID_ARGUMENT` for options that are wrong.
+ */
+export function verifyAttestation(attestation: unknown, appToken: AppToken, known?: KnownOfSession): AttestationVerdict;
+
+/**
+ * Brings what version 3.0.0 has saved of a user into storage adapters, before the user connects for the first time:
+ * the identity, the sessions, which go on with peers that still run 3.0.0, and the peers' fingerprints. May be
+ * repeated, say after a failure. Nothing is written unless everything could be read.
+ *
+ * The signed prekey of the record is not used any more: the user connects with a new one.
+ *
+ * @throws {StvorError} `LEGACY_FORMAT`: not saved by 3.0.0 (what 2.4 has saved cannot be read), or damaged;
+ * `IDENTITY_CONFLICT`, `IDENTITY_CHANGED`, `STORAGE_FAILED`, `STORAGE_REQUIRED`, `INVALID_ARGUMENT`.
+ */
+export function importLegacy(user: LegacyUser): Promise<LegacyImport>;
 
 /** These exports again, for CommonJS code that awaits its modules. */
 export function load(): Promise<typeof import('./index.js')>;

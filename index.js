@@ -5,11 +5,13 @@
 const { Stvor, StvorApp, createApp } = require('./lib/app.js');
 const { StvorFacadeClient } = require('./lib/client.js');
 const { StvorError, STVOR_ERRORS } = require('./lib/errors.js');
+const { SafetyNumber } = require('./lib/safety-number.js');
+const { importLegacy } = require('./lib/import.js');
 const { CryptoSessionManager } = require('./lib/manager.js');
 const { embeddedStorage } = require('./lib/storage/embedded.js');
 const { postgresStorage } = require('./lib/storage/postgres.js');
 const { RedisReplayCache, redisReplayCache } = require('./lib/storage/redis.js');
-const { generateFingerprint, verifyMetricsSignature } = require('./lib/proofs.js');
+const { generateFingerprint, verifyAttestation, verifyMetricsSignature } = require('./lib/proofs.js');
 const {
   initializeCrypto,
   generateKeyPair,
@@ -31,6 +33,7 @@ module.exports = {
   Stvor,
   StvorApp,
   StvorFacadeClient,
+  SafetyNumber,
   StvorError,
   STVOR_ERRORS,
   createApp,
@@ -40,8 +43,10 @@ module.exports = {
   postgresStorage,
   redisReplayCache,
   RedisReplayCache,
+  importLegacy,
   CryptoSessionManager,
   generateFingerprint,
+  verifyAttestation,
   verifyMetricsSignature,
   initializeCrypto,
   generateKeyPair,

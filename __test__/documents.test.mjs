@@ -43,6 +43,7 @@ describe('the programs of the README', () => {
     'items: new Map': /^\{\n  id: 7n,\n  placed: 1970-01-01T00:00:00\.000Z,\n  items: Map\(1\) \{ 'tea' => 2 \},\n  tags: Set\(1\) \{ 'gift' \},\n  note: undefined\n\}\ncontent\.customer\.save is a function, which cannot be sent\.\n$/,
     "'Keep this.'": "received [ 'Keep this.' ]\nvictor 2\n",
     'readOverThePhone =': 'delivered\n',
+    'there.matches': 'true true\n',
     'decryptMessage(toAlice': '85 Hello! established\n',
     'kim.encryptForPeer': 'Hello!\n',
   };

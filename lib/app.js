@@ -4,8 +4,10 @@ const check = require('./arguments.js');
 const { clientNotReady, fromNative } = require('./errors.js');
 const { MADE_BY_APP, StvorFacadeClient } = require('./client.js');
 const { disposable } = require('./disposable.js');
+const { IdentityChanges, identityChange } = require('./identity.js');
 const { Inbox } = require('./inbox.js');
 const { Link } = require('./link.js');
+const { Attestations } = require('./metrics.js');
 const { Storage } = require('./adapters.js');
 
 class StvorApp {
@@ -13,10 +15,13 @@ class StvorApp {
   /** For each user `{ client: Promise, leaving?: Promise }`. */
   #users = new Map();
   #closing;
+  #changes = new IdentityChanges();
+  #attestations;
 
-  constructor(token, link) {
+  constructor(token, link, backendUrl) {
     if (token !== MADE_BY_APP) throw clientNotReady();
     this.#link = link;
+    this.#attestations = new Attestations(link.native, backendUrl);
   }
 
   async connect(userId) {
@@ -39,7 +44,9 @@ class StvorApp {
       user.leaving = leaving;
       leaving.then(forget, forget);
     };
-    user.client = Promise.resolve(earlier?.leaving).then(() => enter(this.#link, userId, onLeave));
+    const changes = new IdentityChanges(this.#changes);
+    const entering = () => enter(this.#link, userId, changes, onLeave);
+    user.client = Promise.resolve(earlier?.leaving).then(entering);
     user.client.catch(forget);
     this.#users.set(userId, user);
     return user;
@@ -58,6 +65,7 @@ class StvorApp {
   async #close() {
     const clients = await Promise.allSettled([...this.#users.values()].map((user) => user.client));
     await Promise.allSettled(clients.map(({ value }) => value?.disconnect()));
+    await this.#attestations.sendLast();
     await this.#link.close();
   }
 
@@ -76,17 +84,37 @@ class StvorApp {
     }
   }
 
+  onIdentityChange(handler) {
+    return this.#changes.on(handler);
+  }
+
   getMetrics() {
     return this.#link.native.metrics();
+  }
+
+  createAttestation() {
+    return this.#attestations.create();
+  }
+
+  flushMetrics(options) {
+    return this.#attestations.flush(options);
+  }
+
+  sendMetricsAttestation(options) {
+    return this.#attestations.flush(options);
   }
 }
 disposable(StvorApp);
 
-async function enter(link, userId, onLeave, afterwards) {
+async function enter(link, userId, changes, onLeave, afterwards) {
   const inbox = new Inbox();
   const { client: native, number } = await link.connect(userId, inbox);
-  inbox.open((count) => native.handled(count), (wanted) => native.wantReceipts(wanted));
-  const parts = { userId, link, number, native, inbox, onLeave, afterwards };
+  inbox.open(
+    (count) => native.handled(count),
+    (wanted) => native.wantReceipts(wanted),
+    (change, report) => changes.give(identityChange(native, userId, change), report),
+  );
+  const parts = { userId, link, number, native, inbox, changes, onLeave, afterwards };
   return new StvorFacadeClient(MADE_BY_APP, parts);
 }
 
@@ -104,7 +132,8 @@ async function open(config) {
 
 async function createApp(config) {
   try {
-    return new StvorApp(MADE_BY_APP, await open(config));
+    const backendUrl = check.backendUrl(config.backendUrl);
+    return new StvorApp(MADE_BY_APP, await open(config), backendUrl);
   } catch (error) {
     throw fromNative(error);
   }
@@ -115,9 +144,14 @@ async function connect(options) {
   try {
     const { userId, ...config } = check.object('options', options);
     check.userId('userId', userId);
+    const backendUrl = check.backendUrl(config.backendUrl);
     const link = await open(config);
+    const close = async () => {
+      await new Attestations(link.native, backendUrl).sendLast();
+      await link.close();
+    };
     try {
-      return await enter(link, userId, () => {}, () => link.close());
+      return await enter(link, userId, new IdentityChanges(), () => {}, close);
     } catch (error) {
       await link.close();
       throw error;

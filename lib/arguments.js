@@ -17,6 +17,7 @@ const CONFIG_OPTIONS = [
   'pollIntervalMs',
   'ca',
   'legacyPeers',
+  'backendUrl',
   'productionMode',
   'storageAdapters',
   'allowInsecureRelay',
@@ -129,6 +130,15 @@ function relayUrl(value) {
   return value;
 }
 
+/** Where metrics are sent; may be left out. */
+function backendUrl(value) {
+  if (value === undefined) return undefined;
+  if (typeof value !== 'string' || !['http:', 'https:'].includes(schemeOf(value))) {
+    throw invalidArgument('backendUrl', 'an http:// or https:// address', value);
+  }
+  return value;
+}
+
 function schemeOf(address) {
   try {
     return new URL(address).protocol;
@@ -232,6 +242,7 @@ function warn(message, code) {
 
 module.exports = {
   DEFAULT_TIMEOUT_MS,
+  backendUrl,
   boolean,
   bytes,
   config,

@@ -4,6 +4,7 @@ const check = require('./arguments.js');
 const { encodeContent } = require('./content.js');
 const { clientNotReady, fromNative, invalidArgument } = require('./errors.js');
 const { disposable } = require('./disposable.js');
+const { safetyNumber } = require('./safety-number.js');
 
 /** Only this package makes clients: the constructor takes nothing else. */
 const MADE_BY_APP = Symbol('made by app');
@@ -16,6 +17,7 @@ class StvorFacadeClient {
   #number;
   #native;
   #inbox;
+  #changes;
   #onLeave;
   #afterwards;
   #disconnecting;
@@ -27,6 +29,7 @@ class StvorFacadeClient {
     this.#number = parts.number;
     this.#native = parts.native;
     this.#inbox = parts.inbox;
+    this.#changes = parts.changes;
     this.#onLeave = parts.onLeave;
     this.#afterwards = parts.afterwards;
   }
@@ -54,6 +57,20 @@ class StvorFacadeClient {
 
   onError(handler) {
     return this.#inbox.onError(handler);
+  }
+
+  onIdentityChange(handler) {
+    return this.#changes.on(handler);
+  }
+
+  async safetyNumber(peerId) {
+    try {
+      check.userId('peerId', peerId);
+      this.#assertConnected();
+      return safetyNumber(await this.#native.safetyNumber(peerId), peerId);
+    } catch (error) {
+      throw fromNative(error);
+    }
   }
 
   async waitForUser(userId, timeout) {

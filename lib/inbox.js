@@ -12,13 +12,15 @@ class Inbox {
   #messageHandlers = new Set();
   #receiptHandlers = new Set();
   #errorHandlers = new Set();
+  /** Gets changes of identities. */
+  #giveChange = () => {};
   /** Tells the addon how many more messages have been handled. */
   #tellHandled;
   /** Tells the addon whether receipts are wanted: it does not make what nobody is given. */
   #wantReceipts;
   /** How many have been that it was not told of. */
   #handled = 0;
-  /** Until handlers could be added: the errors that came. */
+  /** Until handlers could be added: what is to be done with the errors and changes that came. */
   #early = [];
   #receipts = [];
   /** Messages in order of arrival, of which the first `#taken` were given to the handlers. */
@@ -34,13 +36,14 @@ class Inbox {
    * Says that the client is connected. What has come, apart from messages, is handed on in the next
    * turn of the event loop: whoever awaited the client adds handlers before that.
    */
-  open(tellHandled, wantReceipts = () => {}) {
+  open(tellHandled, wantReceipts = () => {}, giveChange = () => {}) {
     this.#tellHandled = tellHandled;
     this.#wantReceipts = wantReceipts;
+    this.#giveChange = giveChange;
     setImmediate(() => {
       const early = this.#early;
       this.#early = undefined;
-      for (const error of early) this.report(error);
+      for (const deal of early) deal();
       this.giveReceipts();
       if (this.#receiptHandlers.size === 0) wantReceipts(false);
     });
@@ -178,12 +181,18 @@ class Inbox {
 
   /** Gives an error to the error handlers, or, without any, prints each kind of it once. */
   report(error) {
-    if (this.#early !== undefined) return void this.#early.push(error);
+    if (this.#early !== undefined) return void this.#early.push(() => this.report(error));
     if (this.#closed) return error.code === 'HANDLER_FAILED' ? this.#warnOnce(error) : undefined;
     if (this.#errorHandlers.size === 0) return this.#warnOnce(error);
     for (const call of [...this.#errorHandlers]) {
       attempt(() => call(error), (thrown) => this.#warnOnce(handlerFailed('error', thrown)));
     }
+  }
+
+  /** Hands a change of a peer's identity on. */
+  changed(change) {
+    if (this.#early !== undefined) return void this.#early.push(() => this.changed(change));
+    if (!this.#closed) this.#giveChange(change, (error) => this.report(error));
   }
 
   #warnOnce(error) {
@@ -230,7 +239,7 @@ function attempt(call, failed) {
 }
 
 function handlerFailed(what, cause) {
-  const article = what === 'error' ? 'An' : 'A';
+  const article = /^[aeiou]/.test(what) ? 'An' : 'A';
   return new StvorError(
     'HANDLER_FAILED',
     `${article} ${what} handler failed.`,
@@ -250,4 +259,4 @@ function invalidContent(peerId) {
   );
 }
 
-module.exports = { Inbox };
+module.exports = { Inbox, attempt, handlerFailed };

@@ -11,6 +11,7 @@ const FAILED = 2;
 const ERROR = 3;
 const RECEIPT = 4;
 const STORE = 5;
+const IDENTITY = 6;
 
 /** How long a client's first message waits at most for sends under way. */
 const FIRST_MESSAGE_HOLD_MS = 250;
@@ -132,6 +133,10 @@ class Link {
           void this.#askStore(events[at + 1], events[at + 2], events[at + 3], events[at + 4]);
           at += 5;
           break;
+        case IDENTITY:
+          this.#inboxes.get(events[at + 1])?.changed(changeAt(events, at));
+          at += 6;
+          break;
       }
     }
     // Later than the continuations of the sends that were settled above.
@@ -190,6 +195,11 @@ class Link {
 function arrivalAt(events, at) {
   const [id, senderId, kind, payload, timestamp] = events.slice(at + 2, at + 7);
   return { id, senderId, kind, payload, timestamp };
+}
+
+function changeAt(events, at) {
+  const [peerId, previousFingerprint, fingerprint, identityKey] = events.slice(at + 2, at + 6);
+  return { peerId, previousFingerprint, fingerprint, identityKey };
 }
 
 module.exports = { Link };

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use napi::Error;
 use napi::bindgen_prelude::{Array, Buffer, Env, Result};
 use napi_derive::napi;
 use stvor_client::{App, Config, LegacyPeers, SealedSessions, StoreError, StoreErrorKind, Stores};
+use stvor_protocol::metrics::Attestation;
 use zeroize::Zeroizing;
 
 use crate::client::NativeClient;
@@ -216,9 +218,27 @@ impl NativeApp {
         }
     }
 
+    /// The counters with a proof, as JSON.
+    #[napi(catch_unwind)]
+    pub fn create_attestation(&self) -> Result<String> {
+        attestation_json(&self.app.create_attestation())
+    }
+
+    /// Sends an attestation to a backend within `limit_ms`; resolves to it, as JSON.
+    #[napi]
+    pub async fn flush_metrics(&self, backend_url: String, limit_ms: u32) -> Result<String> {
+        let limit = Duration::from_millis(limit_ms.into());
+        let sent = self.app.flush_metrics(&backend_url, limit).await.map_err(to_js)?;
+        attestation_json(&sent)
+    }
+
     /// The events since the last call; see `events.rs` for the form.
     #[napi(catch_unwind, ts_return_type = "unknown[]")]
     pub fn take_events<'env>(&self, env: &'env Env) -> Result<Array<'env>> {
         self.queue.take(env)
     }
+}
+
+fn attestation_json(attestation: &Attestation) -> Result<String> {
+    serde_json::to_string(attestation).map_err(|error| Error::from_reason(error.to_string()))
 }

@@ -6,11 +6,13 @@ use std::time::Duration;
 use napi::bindgen_prelude::Result;
 use napi_derive::napi;
 use stvor_client::{Client, Content, SendOptions};
+use stvor_protocol::IdentityKey;
 use zeroize::Zeroizing;
 
 use crate::content::kind_of;
 use crate::error::{invalid_argument, to_js};
 use crate::events::ClientEvents;
+use crate::safety_number::NativeSafetyNumber;
 
 /// How one message is sent; times in milliseconds.
 #[napi(object, object_to_js = false)]
@@ -79,6 +81,22 @@ impl NativeClient {
     pub async fn wait_for_user(&self, user_id: String, timeout_ms: u32) -> Result<bool> {
         let timeout = Duration::from_millis(timeout_ms.into());
         self.client.wait_for_user(&user_id, timeout).await.map_err(to_js)
+    }
+
+    /// Of the accepted identity of `peer_id`, which is looked up if it is not known.
+    #[napi]
+    pub async fn safety_number(&self, peer_id: String) -> Result<NativeSafetyNumber> {
+        let (number, theirs) = self.client.safety_number(&peer_id).await.map_err(to_js)?;
+        Ok(NativeSafetyNumber::new(number, &theirs))
+    }
+
+    /// Of any identity key, as an event of a change carries it.
+    #[napi(catch_unwind)]
+    pub fn safety_number_with(&self, peer_id: String, key: &[u8]) -> Result<NativeSafetyNumber> {
+        let theirs =
+            IdentityKey::parse(key).map_err(|error| invalid_argument("identityKey", error))?;
+        let number = self.client.safety_number_with(&peer_id, &theirs);
+        Ok(NativeSafetyNumber::new(number, &theirs))
     }
 
     #[napi]

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use napi::Status;
 use napi::bindgen_prelude::{Array, BufferSlice, Env, Result};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
-use stvor_client::{ContentKind, Error, Events, Receipt, Received, Sent};
+use stvor_client::{ContentKind, Error, Events, IdentityChange, Receipt, Received, Sent};
 
 use crate::content::number_of;
 use crate::error::pack;
@@ -23,6 +23,7 @@ const FAILED: u32 = 2;
 const ERROR: u32 = 3;
 const RECEIPT: u32 = 4;
 const STORE: u32 = 5;
+const IDENTITY: u32 = 6;
 
 enum Event {
     Message { client: i64, message: Received },
@@ -30,6 +31,7 @@ enum Event {
     Failed { number: i64, error: Error },
     Error { client: i64, error: Error },
     Receipt { client: i64, receipt: Receipt },
+    Identity { client: i64, change: Box<IdentityChange> },
     Store { number: i64, request: StoreRequest },
 }
 
@@ -127,6 +129,14 @@ impl Flat<'_> {
                 self.push(receipt.id)?;
                 self.push(receipt.recipient_id)
             }
+            Event::Identity { client, change } => {
+                let IdentityChange { peer_id, previous, identity } = *change;
+                self.head(IDENTITY, client)?;
+                self.push(peer_id)?;
+                self.push(previous.map(|previous| previous.fingerprint()))?;
+                self.push(identity.fingerprint())?;
+                self.push(BufferSlice::copy_from(self.env, identity.as_bytes())?)
+            }
             Event::Store { number, request } => self.store(number, request),
         }
     }
@@ -222,5 +232,10 @@ impl Events for ClientEvents {
 
     fn error(&self, error: Error) {
         self.queue.push([Event::Error { client: self.client, error }]);
+    }
+
+    fn identity_changed(&self, change: IdentityChange) {
+        let change = Box::new(change);
+        self.queue.push([Event::Identity { client: self.client, change }]);
     }
 }

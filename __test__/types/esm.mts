@@ -10,11 +10,15 @@ import {
   CryptoSessionManager,
   generateFingerprint,
   generateKeyPair as generateFromRoot,
+  importLegacy,
   postgresStorage,
   redisReplayCache,
   RedisReplayCache,
+  SafetyNumber,
+  verifyAttestation,
   verifyMetricsSignature,
 } from '@stvor/sdk';
+import type { Attestation, AttestationVerdict, IdentityChange, ImportAdapters, LegacyImport, Unsubscribe } from '@stvor/sdk';
 import type { DecryptedMessage, ErrorCode, IIdentityStore, Metrics, PostgresStorage, Receipt, SendResult, StorageAdapters, StvorAppConfig } from '@stvor/sdk';
 import { decryptMessage, encryptMessage, establishSession, generateKeyPair } from '@stvor/sdk/ratchet';
 import type { KeyPair, SessionState } from '@stvor/sdk/ratchet';
@@ -82,11 +86,25 @@ try {
 }
 
 const store: IIdentityStore = { loadIdentityKeys: async () => null, saveIdentityKeys: async () => {} };
+declare const stores: ImportAdapters;
 const manager = new CryptoSessionManager('alice', store);
 await manager.initialize();
 await manager.establishSession('bob', manager.getPublicKeys());
 const sealed: { ciphertext: string; header: string } = manager.encryptForPeer('bob', 'hello');
 const opened: string = manager.decryptFromPeer('bob', sealed.ciphertext, sealed.header);
+const number: SafetyNumber = await alice.safetyNumber('bob');
+const compared: [string, string, Buffer, boolean, string] = [`${number}`, number.digits, number.bytes, number.matches(number.bytes), number.toQR()];
+const forget: Unsubscribe = app.onIdentityChange(({ peerId, userId, previousFingerprint, fingerprint, safetyNumber }: IdentityChange) => {
+  const before: string | undefined = previousFingerprint;
+  console.log(peerId, userId, before, fingerprint, safetyNumber.fingerprint);
+});
+alice.onIdentityChange((change) => void change.safetyNumber.toQR());
+const attestation: Attestation = app.createAttestation();
+const sent: Attestation | null = await app.flushMetrics({ backendUrl: 'https://backend.example' });
+const verdict: AttestationVerdict = verifyAttestation(attestation, 'stvor_token', { lastSequenceNumber: -1, lastMetrics: null, seen: new Set<string>(), now: 0 });
+verifyAttestation('anything', 'stvor_token', { seen: (id) => id.length > 0 });
+const moved: LegacyImport = await importLegacy({ userId: 'alice', identity: '{}', sessions: { bob: '{}' }, storageAdapters: () => stores });
+void [compared, forget, sent, verdict.reason, moved.imported];
 const valid: boolean = verifyMetricsSignature('{}', 'proof', 'stvor_token');
 
 const pair: KeyPair = generateKeyPair();

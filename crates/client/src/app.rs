@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rand_core::CryptoRng;
+use stvor_protocol::metrics::Attestation;
 use stvor_protocol::{IdentityKey, IdentityKeyPair, LocalKeys, Prekeys, UserRecord};
 use tokio::sync::{OnceCell, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, timeout};
 
+use crate::attestation::Attester;
 use crate::client::{Client, Inner};
 use crate::clock::Clock;
 use crate::config::{LegacyPeers, check_user_id};
@@ -34,6 +36,7 @@ struct AppInner {
     timeout: Duration,
     legacy_peers: LegacyPeers,
     counters: Arc<Counters>,
+    attester: Attester,
     attachments: AtomicU64,
     /// Of every user who has come, and from which store.
     identities: Mutex<HashMap<String, (Arc<dyn IdentityStore>, IdentityKey)>>,
@@ -69,13 +72,15 @@ impl App {
     /// `INVALID_APP_TOKEN`, `INVALID_ARGUMENT`, `AUTH_FAILED`; `RELAY_UNAVAILABLE`, at once if
     /// nothing listens.
     pub async fn open(config: Config) -> Result<Self, Error> {
+        let attester = Attester::new(&config);
         let config = config.check()?;
         let (timeout, legacy_peers) = (config.timeout, config.legacy_peers);
         let counters = Arc::new(Counters::default());
         let (link, task) = Link::open(config, counters.clone()).await?;
         let open = Mutex::new(Some(Open { link, task, clients: HashMap::new() }));
         let (attachments, identities) = (0.into(), Mutex::default());
-        let inner = AppInner { timeout, legacy_peers, counters, attachments, identities, open };
+        let inner =
+            AppInner { timeout, legacy_peers, counters, attester, attachments, identities, open };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -148,7 +153,7 @@ impl App {
         link.request(Request::Attach { user: id.clone(), attachment, bundle, inbox, done });
         let (commands, queue) = mpsc::unbounded_channel();
         let (stay, stays) = watch::channel(());
-        let fingerprint = identity.public().fingerprint();
+        let identity = identity.public().clone();
         let task = UserTask {
             id: id.clone(),
             own,
@@ -165,7 +170,15 @@ impl App {
         };
         // Before the relay has answered: mail that waited may come ahead of its answer.
         tokio::spawn(task.run(queue, arrivals));
-        let inner = Inner { user_id: id, fingerprint, commands, stay: stays };
+        let fingerprint = identity.fingerprint();
+        let inner = Inner {
+            user_id: id,
+            fingerprint,
+            identity,
+            timeout: self.inner.timeout,
+            commands,
+            stay: stays,
+        };
         let client = Client { inner: Arc::new(inner) };
         let failure = match timeout(self.inner.timeout, attached).await {
             Ok(Ok(Ok(()))) => return Ok(client),
@@ -238,6 +251,23 @@ impl App {
     /// The app's counters, all users together.
     pub fn metrics(&self) -> Metrics {
         self.inner.counters.read()
+    }
+
+    /// The counters with a proof that they come from a holder of the app token, under the next
+    /// sequence number. It is for a backend to verify: one that is withheld is missed there.
+    pub fn create_attestation(&self) -> Attestation {
+        self.inner.attester.create(self.metrics())
+    }
+
+    /// Sends an attestation to the backend at `url` (`http://` or `https://`), within `limit`.
+    /// Returns what the backend has accepted.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT`; `BACKEND_UNAVAILABLE`, when the next attestation makes up for this one;
+    /// `METRICS_REJECTED`.
+    pub async fn flush_metrics(&self, url: &str, limit: Duration) -> Result<Attestation, Error> {
+        self.inner.attester.flush(url, limit, || self.metrics()).await
     }
 }
 

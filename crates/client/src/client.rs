@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use stvor_protocol::{IdentityKey, SafetyNumber};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::check_user_id;
 use crate::events::{Content, SendOptions, Sent};
-use crate::user::Command;
+use crate::user::{Command, Waiter};
 use crate::{Error, MAX_CONTENT};
 
 /// A connected user. Clones are the same user; the user leaves when told to, or when the last
@@ -20,6 +21,9 @@ pub struct Client {
 pub(crate) struct Inner {
     pub(crate) user_id: Arc<str>,
     pub(crate) fingerprint: String,
+    pub(crate) identity: IdentityKey,
+    /// The app's.
+    pub(crate) timeout: Duration,
     pub(crate) commands: mpsc::UnboundedSender<Command>,
     /// Closes when the user is gone.
     pub(crate) stay: watch::Receiver<()>,
@@ -90,9 +94,40 @@ impl Client {
     pub async fn wait_for_user(&self, user_id: &str, timeout: Duration) -> Result<bool, Error> {
         check_user_id("userId", user_id)?;
         let (done, outcome) = oneshot::channel();
-        let peer = user_id.to_owned();
-        self.command(Command::WaitForUser { peer, timeout, done })?;
+        let (peer, waiter) = (user_id.to_owned(), Waiter::Known(done));
+        self.command(Command::WaitForUser { peer, timeout, waiter })?;
         outcome.await.map_err(|_| Error::client_not_ready())
+    }
+
+    /// The number that this user and `peer_id` compare, and the identity key of the peer that it
+    /// is of: the accepted one. A peer who is not known yet is waited for, for the app's timeout;
+    /// their identity is pinned as at the first message. Costs some 4 ms, on another thread.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT`, `RECIPIENT_TIMEOUT`, `STORAGE_FAILED`; `IDENTITY_CHANGED` if the accepted
+    /// identity is not known here, but only that another one is shown; `CLIENT_NOT_READY` after
+    /// the user has left.
+    pub async fn safety_number(&self, peer_id: &str) -> Result<(SafetyNumber, IdentityKey), Error> {
+        check_user_id("peerId", peer_id)?;
+        if *peer_id == *self.inner.user_id {
+            return Err(Error::invalid_argument("peerId", "must be another user"));
+        }
+        let (done, outcome) = oneshot::channel();
+        let timeout = self.inner.timeout;
+        let (peer, waiter) = (peer_id.to_owned(), Waiter::Identity(done, timeout));
+        self.command(Command::WaitForUser { peer, timeout, waiter })?;
+        let theirs = outcome.await.map_err(|_| Error::client_not_ready())??;
+        let (client, peer, identity) = (self.clone(), peer_id.to_owned(), theirs.clone());
+        let number = move || client.safety_number_with(&peer, &identity);
+        let number = tokio::task::spawn_blocking(number).await;
+        number.map(|number| (number, theirs)).map_err(|_| Error::client_not_ready())
+    }
+
+    /// The number of this user and a peer with that identity key. Costs some 4 ms.
+    pub fn safety_number_with(&self, peer_id: &str, identity: &IdentityKey) -> SafetyNumber {
+        let Inner { user_id, identity: ours, .. } = &*self.inner;
+        SafetyNumber::new((user_id, ours), (peer_id, identity))
     }
 
     /// Accepts `fingerprint` as that of `peer_id`'s identity key, for this user.

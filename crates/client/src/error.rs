@@ -49,6 +49,10 @@ pub enum Code {
     ProtocolMismatch,
     /// The recipient's handlers have not completed in time; the message is still on its way.
     ReceiptTimeout,
+    /// The backend for metrics cannot be reached, or does not answer.
+    BackendUnavailable,
+    /// The backend for metrics does not accept an attestation.
+    MetricsRejected,
     /// Another process wrote the same records meanwhile, time and again.
     StorageConflict,
     /// A store cannot be read any more.
@@ -80,6 +84,8 @@ impl Code {
             Self::OutboxFull => "OUTBOX_FULL",
             Self::ProtocolMismatch => "PROTOCOL_MISMATCH",
             Self::ReceiptTimeout => "RECEIPT_TIMEOUT",
+            Self::BackendUnavailable => "BACKEND_UNAVAILABLE",
+            Self::MetricsRejected => "METRICS_REJECTED",
             Self::StorageConflict => "STORAGE_CONFLICT",
             Self::StorageDamaged => "STORAGE_DAMAGED",
             Self::IdentityConflict => "IDENTITY_CONFLICT",
@@ -386,6 +392,23 @@ impl Error {
             "They are ignored until current ones arrive: \"{id}\" shows them by connecting.",
         )
         .about(id)
+    }
+
+    pub(crate) fn backend_unavailable() -> Self {
+        Self::new(
+            Code::BackendUnavailable,
+            "The backend for metrics cannot be reached, or did not answer in time.",
+            "Check backendUrl and the backend; the next attestation carries the same counters.",
+        )
+        .retryable()
+    }
+
+    pub(crate) fn metrics_rejected(status: u16) -> Self {
+        Self::new(
+            Code::MetricsRejected,
+            format!("The backend does not accept the metrics: HTTP status {status}."),
+            "Check the AppToken and the backend's audit log, which says why.",
+        )
     }
 
     /// The relay said why in words; kept as the sentence, since it knows best.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use stvor_protocol::IdentityKey;
+
 use crate::Error;
 
 /// How far a message has come when its send resolves.
@@ -93,6 +95,18 @@ pub struct Receipt {
     pub recipient_id: String,
 }
 
+/// A peer shows another identity key than the accepted one: nothing goes to or comes from them
+/// until it is [trusted](crate::App::trust).
+#[derive(Debug, Clone)]
+pub struct IdentityChange {
+    /// Whose it is.
+    pub peer_id: String,
+    /// The accepted one, where it is known here.
+    pub previous: Option<IdentityKey>,
+    /// The one that is shown now.
+    pub identity: IdentityKey,
+}
+
 /// Where a user's messages and errors go. Called from the user's task: must not block.
 pub trait Events: Send + Sync + 'static {
     /// Messages in the order in which they are to be handled.
@@ -105,4 +119,6 @@ pub trait Events: Send + Sync + 'static {
     }
     /// Something received could not be used, or the connection needs attention.
     fn error(&self, error: Error);
+    /// A peer's identity has changed; [`error`](Self::error) has said so as well.
+    fn identity_changed(&self, _change: IdentityChange) {}
 }

@@ -5,6 +5,7 @@
 //! `user`, what relays speak is known in `link`, and neither knows JavaScript.
 
 mod app;
+mod attestation;
 mod client;
 mod clock;
 mod config;
@@ -24,7 +25,9 @@ pub use app::App;
 pub use client::Client;
 pub use config::{Config, LegacyPeers};
 pub use error::{Code, Error};
-pub use events::{Content, ContentKind, Events, Receipt, Received, SendOptions, Sent, SentStatus};
+pub use events::{
+    Content, ContentKind, Events, IdentityChange, Receipt, Received, SendOptions, Sent, SentStatus,
+};
 pub use metrics::Metrics;
 pub use random::OsRandom;
 pub use sealed::{SealedSessions, SealedStore};

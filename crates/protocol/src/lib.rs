@@ -45,6 +45,7 @@ pub mod metrics;
 mod peer;
 mod record;
 mod root_key;
+mod safety_number;
 mod sealed;
 mod secret;
 mod session;
@@ -63,10 +64,11 @@ pub use keys::{
     SignedPrekey, SignedPrekeyPair,
 };
 pub use peer::{
-    LegacyItem, MAX_FORMER_IDENTITIES, OpenError, OpenedMessage, PeerKeys, PeerRecord,
+    ImportError, LegacyItem, MAX_FORMER_IDENTITIES, OpenError, OpenedMessage, PeerKeys, PeerRecord,
     SealedMessage, StoredError, UserRecord,
 };
 pub use record::{MAX_INITIATIONS, MAX_OLDER_SESSIONS, Opened, Record, Sealed};
+pub use safety_number::{SAFETY_NUMBER_LENGTH, SafetyNumber};
 pub use sealed::{SEALED_OVERHEAD, SealedError, StorageKey};
 pub use session::{
     DecryptError, Decrypted, EncryptError, Encrypted, EstablishError, SavedRecordError,

@@ -11,7 +11,7 @@ mod http_link;
 mod socket;
 #[cfg(test)]
 mod tests;
-mod tls;
+pub(crate) mod tls;
 mod websocket;
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@
 //! the application. A store that fails costs the step, never the state.
 
 mod delivery;
+mod identity;
 mod in_flight;
 mod incoming;
 mod outgoing;
@@ -32,6 +33,7 @@ use crate::metrics::Counters;
 use crate::random::Random;
 use crate::{Error, Stores};
 
+pub(crate) use identity::Waiter;
 use in_flight::InFlight;
 use peer::Peer;
 pub(crate) use prekeys::wire_bundle;
@@ -52,7 +54,7 @@ pub(crate) enum Command {
     Send { to: String, content: Content, options: SendOptions, done: Done },
     Handled { messages: Vec<(String, u64)> },
     Trust { peer: String, fingerprint: String, done: oneshot::Sender<Result<(), Error>> },
-    WaitForUser { peer: String, timeout: Duration, done: oneshot::Sender<bool> },
+    WaitForUser { peer: String, timeout: Duration, waiter: Waiter },
     Close { done: oneshot::Sender<()> },
 }
 
@@ -217,8 +219,8 @@ impl User {
                     Err(error) => drop(done.send(Err(error))),
                 }
             }
-            Command::WaitForUser { peer, timeout, done } => {
-                self.wait_for(peer, timeout, done, step).await;
+            Command::WaitForUser { peer, timeout, waiter } => {
+                self.wait_for(peer, timeout, waiter, step).await;
             }
             Command::Handled { messages } => self.handled(messages, step).await,
             Command::Close { .. } => {}
@@ -320,7 +322,7 @@ fn refuse(command: Command) {
     match command {
         Command::Send { done, .. } => done(Err(Error::client_not_ready())),
         Command::Trust { done, .. } => drop(done.send(Err(Error::client_not_ready()))),
-        Command::WaitForUser { done, .. } => drop(done.send(false)),
+        Command::WaitForUser { waiter, .. } => waiter.closed(),
         Command::Handled { .. } => {}
         Command::Close { done } => drop(done.send(())),
     }

@@ -6,13 +6,12 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use stvor_protocol::delivery::{MAX_OUTBOX_BYTES, MAX_OUTBOX_MESSAGES};
 use stvor_protocol::{PeerRecord, Record};
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::in_flight::{Flight, Landed};
 use super::peer::{Peer, Unsent, WaitingSend};
 use super::step::Step;
-use super::{Done, User};
+use super::{Done, User, Waiter};
 use crate::Error;
 use crate::config::LegacyPeers;
 use crate::events::{Content, ContentKind, SendOptions, SentStatus};
@@ -274,17 +273,17 @@ impl User {
         &mut self,
         peer_id: String,
         timeout: Duration,
-        done: oneshot::Sender<bool>,
+        waiter: Waiter,
         step: &mut Step,
     ) {
         let known = self.load(&peer_id, step).await.is_ok()
             && self.peers.get(&peer_id).is_some_and(Peer::is_known);
         if known {
-            let _nobody_waits = done.send(true);
+            self.known(&peer_id, waiter, step);
             return self.tidy(&peer_id);
         }
         let peer = self.peers.entry(peer_id.clone()).or_default();
-        peer.waiters.push((Instant::now() + timeout.min(LONGEST), done));
+        peer.waiters.push((Instant::now() + timeout.min(LONGEST), waiter));
         step.touch(&peer_id);
         self.ask_for(&peer_id);
     }

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use stvor_protocol::{OneTimePrekey, PeerKeys, PeerRecord};
 use stvor_wire::PublicKeyBundle;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::Done;
+use super::{Done, Waiter};
 use crate::Error;
 use crate::events::Content;
 use crate::link::Envelope;
@@ -59,7 +58,7 @@ pub(super) struct Peer {
     /// Messages that cannot be opened yet, in order of arrival.
     pub(super) held: VecDeque<Held>,
     /// Who waits for the peer to become known.
-    pub(super) waiters: Vec<(Instant, oneshot::Sender<bool>)>,
+    pub(super) waiters: Vec<(Instant, Waiter)>,
     /// Sends that wait until the peer's handlers have completed, by sequence number.
     pub(super) receipts: HashMap<u64, (Instant, Done)>,
     /// A session is to be begun as soon as the relay has answered with the peer's keys.
@@ -318,9 +317,7 @@ impl Peer {
         let closing = || Err(Error::client_not_ready());
         self.sends.drain(..).for_each(|send| (send.done)(closing()));
         self.receipts.drain().for_each(|(_, (_, done))| done(closing()));
-        for (_, done) in self.waiters.drain(..) {
-            let _nobody_waits = done.send(false);
-        }
+        self.waiters.drain(..).for_each(|(_, waiter)| waiter.closed());
         let unsent = self.unsent.drain().filter_map(|(seq, unsent)| Some((seq, unsent.done?)));
         let tell = |(seq, done): (u64, Done)| {
             done(closing());

@@ -93,14 +93,17 @@ impl User {
         if let Setback::Conflict(_) = setback {
             self.read_again(&step.changed);
         }
+        let refusal = match &setback {
+            Setback::Failed(error) | Setback::Conflict(error) | Setback::Unchecked(error) => {
+                error.clone()
+            }
+            Setback::Replay => Error::storage_busy(),
+        };
         for done in std::mem::take(&mut step.trusted) {
-            let refusal = match &setback {
-                Setback::Failed(error) | Setback::Conflict(error) | Setback::Unchecked(error) => {
-                    error.clone()
-                }
-                Setback::Replay => Error::storage_busy(),
-            };
-            let _nobody_waits = done.send(Err(refusal));
+            let _nobody_waits = done.send(Err(refusal.clone()));
+        }
+        for asked in std::mem::take(&mut step.asked) {
+            asked.answer(Err(refusal.clone()));
         }
         self.handled_again.append(&mut step.handled);
         for Opened { from, nonce, envelope } in std::mem::take(&mut step.opened).into_iter().rev() {

@@ -6,6 +6,7 @@ use stvor_protocol::UserRecord;
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant};
 
+use super::identity::Asked;
 use super::in_flight::Flight;
 use super::peer::{Peer, Trust};
 use super::setback::Setback;
@@ -46,6 +47,8 @@ pub(super) struct Step {
     /// Messages that were refused for good: the relay need not keep them.
     pub(super) settled: Vec<Delivery>,
     pub(super) trusted: Vec<oneshot::Sender<Result<(), Error>>>,
+    /// Who is told of an identity once it is pinned.
+    pub(super) asked: Vec<Asked>,
     /// What the link is to do once all this is committed.
     pub(super) requests: Vec<Request>,
 }
@@ -189,6 +192,7 @@ impl User {
         for done in step.trusted {
             let _nobody_waits = done.send(Ok(()));
         }
+        step.asked.into_iter().for_each(|asked| asked.answer(Ok(())));
         self.set_timers(step.touched);
     }
 

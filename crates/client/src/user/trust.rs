@@ -200,6 +200,7 @@ impl User {
         step.note(peer_id, peer);
         if pinned == Some(false) || (pinned.is_none() && !is_agreed) {
             let error = Error::identity_changed(peer_id, &fingerprint);
+            let change = peer.identity_change(peer_id, &announced);
             peer.announced = Some(announced);
             peer.send_bytes = 0;
             for send in std::mem::take(&mut peer.sends) {
@@ -208,6 +209,7 @@ impl User {
             if peer.blocked.as_ref() != Some(&fingerprint) {
                 peer.blocked = Some(fingerprint);
                 self.events.error(error);
+                self.events.identity_changed(change);
             }
             return Ok(());
         }
@@ -238,9 +240,10 @@ impl User {
     async fn release(&mut self, peer_id: &str, step: &mut Step) {
         let Some(peer) = self.peers.get_mut(peer_id) else { return };
         step.touch(peer_id);
-        for (_, done) in peer.waiters.drain(..) {
-            let _nobody_waits = done.send(true);
+        for (_, waiter) in std::mem::take(&mut peer.waiters) {
+            self.known(peer_id, waiter, step);
         }
+        let Some(peer) = self.peers.get_mut(peer_id) else { return };
         if peer.blocked.is_none() {
             if self.legacy_peers == LegacyPeers::Refuse && !peer.speaks_wire4() {
                 peer.send_bytes = 0;
@@ -359,8 +362,8 @@ impl User {
         for (_, (_, done)) in unanswered {
             done(Err(Error::receipt_timeout(id)));
         }
-        for (_, done) in late {
-            let _nobody_waits = done.send(false);
+        for (_, waiter) in late {
+            waiter.late(id);
         }
         for envelope in dropped {
             self.reject(envelope, Error::decryption_failed(id), step);

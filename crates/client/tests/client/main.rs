@@ -9,6 +9,7 @@
 mod conflicts;
 mod conversations;
 mod http_relay;
+mod identity;
 mod our_relay;
 mod people;
 mod relays;

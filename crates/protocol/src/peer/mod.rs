@@ -6,6 +6,7 @@
 //!
 //! Spec: docs/PROTOCOL.md, "Peer record".
 
+mod imported;
 mod legacy;
 mod saved;
 mod user;
@@ -20,12 +21,13 @@ use crate::bundle::VerifiedBundle;
 use crate::delivery::{Content, Delivery, InboxItem, PayloadError, PushError, message_id};
 use crate::keys::{IdentityKey, LocalKeys};
 use crate::record::Record;
-use crate::session::EstablishError;
+use crate::session::{EstablishError, Session};
 use crate::wire4::{
     Decrypt4Error, Message4, OneTimePrekey, Parties, Prekeys, SessionId, Sessions, VerifiedV4,
     header_field,
 };
 
+pub use self::imported::ImportError;
 use self::legacy::LegacyInbox;
 pub use self::legacy::LegacyItem;
 pub use self::saved::StoredError;
@@ -50,6 +52,8 @@ pub struct PeerKeys {
 pub struct PeerRecord {
     /// Wire 3.
     legacy: Option<Arc<Record>>,
+    /// A session of the original's, until the peer's keys are shown.
+    imported: Option<Arc<Session>>,
     legacy_inbox: LegacyInbox,
     /// Wire 4, once the peer was seen with it.
     sessions: Option<Arc<Sessions>>,
@@ -115,6 +119,7 @@ impl PeerRecord {
     pub fn new(now_ms: u64) -> Self {
         Self {
             legacy: None,
+            imported: None,
             legacy_inbox: LegacyInbox::default(),
             sessions: None,
             former: Arc::default(),
@@ -132,7 +137,8 @@ impl PeerRecord {
     /// The identity with which something was agreed.
     pub fn their_identity(&self) -> Option<&IdentityKey> {
         let wire4 = self.sessions.as_deref().map(Sessions::their_identity);
-        wire4.or(self.legacy.as_deref().map(Record::their_identity))
+        let wire3 = self.legacy.as_deref().map(Record::their_identity);
+        wire4.or(wire3).or(self.imported.as_deref().map(Session::their_identity))
     }
 
     /// Whether the peer was seen with wire 4.
@@ -211,6 +217,13 @@ impl PeerRecord {
             };
             changed |= followed.is_some();
             next.legacy = followed.map(Arc::new).or(next.legacy);
+        }
+        if let Some(imported) = next.imported.take() {
+            changed = true;
+            if !is_other {
+                let adopted = Record::adopting(&imported, ours, theirs.bundle.clone(), rng);
+                next.legacy = adopted.ok().map(Arc::new);
+            }
         }
         if is_other {
             next.succeed(identity);
@@ -413,7 +426,7 @@ impl PeerRecord {
         // stolen an old state of it shall not write with that for ever.
         let legacy = None;
         Ok(OpenedMessage {
-            record: Self { legacy, sessions, delivery, ..self.clone() },
+            record: Self { legacy, imported: None, sessions, delivery, ..self.clone() },
             delivered: accepted.delivered,
             handled: accepted.handled,
             used_one_time: opened.used_one_time,
@@ -487,10 +500,11 @@ impl PeerRecord {
 
 impl fmt::Debug for PeerRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { legacy, legacy_inbox: _, sessions, former, delivery, newest_bundle_ms: _ } =
-            self;
+        let Self { legacy, imported, sessions, former, delivery, .. } = self;
+        let Self { legacy_inbox: _, newest_bundle_ms: _, .. } = self;
         f.debug_struct("PeerRecord")
             .field("legacy", legacy)
+            .field("imported", imported)
             .field("sessions", sessions)
             .field("former", &former.len())
             .field("delivery", delivery)

@@ -15,7 +15,7 @@ use crate::delivery::Delivery;
 use crate::keys::IdentityKeyPair;
 use crate::record::Record;
 use crate::sealed::{SealedError, StorageKey};
-use crate::session::SavedRecordError;
+use crate::session::{SavedRecordError, Session};
 use crate::wire4::{Prekeys, Sessions};
 
 /// The form written here, the first byte of it.
@@ -24,6 +24,7 @@ const VERSION: u8 = 1;
 const HAS_LEGACY: u8 = 1;
 const HAS_SESSIONS: u8 = 1 << 1;
 const HAS_FORMER: u8 = 1 << 2;
+const HAS_IMPORTED: u8 = 1 << 3;
 
 /// Kinds of record in a sealing's context.
 const PEER: &[u8] = b"peer";
@@ -75,14 +76,16 @@ impl PeerRecord {
 
     /// The record as bytes, secrets included.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        let Self { legacy, legacy_inbox, sessions, former, delivery, newest_bundle_ms } = self;
+        let Self { legacy, imported, legacy_inbox, sessions, former, delivery, newest_bundle_ms } =
+            self;
         let mut out = Zeroizing::new(Vec::with_capacity(1024));
         out.put_u8(VERSION);
         let has = |is_some, flag| if is_some { flag } else { 0 };
         out.put_u8(
             has(legacy.is_some(), HAS_LEGACY)
                 | has(sessions.is_some(), HAS_SESSIONS)
-                | has(!former.is_empty(), HAS_FORMER),
+                | has(!former.is_empty(), HAS_FORMER)
+                | has(imported.is_some(), HAS_IMPORTED),
         );
         out.put_u64(*newest_bundle_ms);
         if let Some(legacy) = legacy {
@@ -94,6 +97,9 @@ impl PeerRecord {
         if !former.is_empty() {
             out.put_u8(former.len() as u8);
             former.iter().for_each(|sessions| sessions.write(&mut out));
+        }
+        if let Some(imported) = imported {
+            out.put_field(&imported.serialize());
         }
         legacy_inbox.write(&mut out);
         delivery.write(&mut out);
@@ -109,7 +115,7 @@ impl PeerRecord {
         let mut reader = Reader::new(bytes);
         version(&mut reader)?;
         let flags = reader.u8()?;
-        if flags & !(HAS_LEGACY | HAS_SESSIONS | HAS_FORMER) != 0 {
+        if flags & !(HAS_LEGACY | HAS_SESSIONS | HAS_FORMER | HAS_IMPORTED) != 0 {
             return Err(SavedRecordError::Malformed);
         }
         let newest_bundle_ms = reader.u64()?;
@@ -125,11 +131,15 @@ impl PeerRecord {
             0 => Vec::new(),
             _ => read_former(&mut reader)?,
         };
+        let imported = match flags & HAS_IMPORTED {
+            0 => None,
+            _ => Some(Arc::new(read_imported(ours, reader.field()?)?)),
+        };
         let legacy_inbox = LegacyInbox::read(&mut reader)?;
         let delivery = Arc::new(Delivery::read(&mut reader, 0)?); // its timers are set when it is resumed
         reader.end()?;
         let former = Arc::new(former);
-        Ok(Self { legacy, legacy_inbox, sessions, former, delivery, newest_bundle_ms })
+        Ok(Self { legacy, imported, legacy_inbox, sessions, former, delivery, newest_bundle_ms })
     }
 }
 
@@ -213,6 +223,17 @@ fn read_former(reader: &mut Reader<'_>) -> Result<Vec<Sessions>, SavedRecordErro
         former.push(sessions);
     }
     Ok(former)
+}
+
+fn read_imported(ours: &IdentityKeyPair, json: &[u8]) -> Result<Session, SavedRecordError> {
+    let session = Session::deserialize(json).map_err(|_| SavedRecordError::Malformed)?;
+    if session.our_identity() != ours.public() {
+        return Err(SavedRecordError::Identity);
+    }
+    if *session.serialize() != json {
+        return Err(SavedRecordError::Malformed); // a record has one encoding
+    }
+    Ok(session)
 }
 
 fn version(reader: &mut Reader<'_>) -> Result<(), SavedRecordError> {

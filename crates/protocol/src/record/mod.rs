@@ -11,6 +11,7 @@
 //!
 //! Spec: docs/PROTOCOL.md, "Record".
 
+mod adopted;
 mod held;
 mod initiations;
 mod renewal;

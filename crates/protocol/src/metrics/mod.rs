@@ -3,14 +3,18 @@
 //! The two kinds have keys of their own, so that a proof of one never verifies as the other.
 //! Spec: docs/PROTOCOL.md, "Metrics".
 
+mod attestation;
+
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
 use crate::fingerprint::hex;
 use crate::kdf::{HmacKey, hkdf};
 use crate::secret::Secret;
+
+pub use attestation::{Attestation, AttestationError, Known};
 
 const SALT: [u8; 32] = [0; 32];
 
@@ -63,7 +67,7 @@ pub fn verify_metrics_signature(payload: &str, proof: &str, app_token: &str) -> 
 }
 
 /// The counters that a proof covers, in the order in which they are written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counters {
     /// Messages sealed.
