@@ -2,11 +2,11 @@
 // local services and `npx @stvor/sdk mock-relay`. docs/STORAGE.md says where it differs from the documentation, and why.
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { createApp, generateKeyPair } from '@stvor/sdk';
-import { createClient } from 'redis';
+import Redis from 'redis';
 import { Pool } from 'pg';
 
 // Redis for replay protection (fast, ephemeral)
-const redis = createClient({ url: process.env.REDIS_URL ?? 'redis://localhost:6379' });
+const redis = Redis.createClient({ url: process.env.REDIS_URL ?? 'redis://localhost:6379' });
 redis.on('error', (error) => console.error(error.message));
 await redis.connect();
 
