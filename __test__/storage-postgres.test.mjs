@@ -494,7 +494,7 @@ describe('failures', () => {
     const calls = [
       () => sessions.load('bob'), () => sessions.save('bob', 'text', 'alice'), () => sessions.save('', state('1'), 'alice'),
       () => sessions.saveMany('alice', 'bob'), () => sessions.saveMany('alice', [['bob', state('1')], ['bob', state('2')]]),
-      () => sessions.saveMany('alice', Array.from({ length: 257 }, (_, i) => [`${i}`, state('1')])),
+      () => sessions.saveMany('alice', Array.from({ length: 16_001 }, (_, i) => [`${i}`, state('1')])),
       () => identity.getIdentityKeyPair(), () => identity.getIdentityKeyPair('\ud800'), () => replay.checkAndMark('bob', 'x', 'alice'),
       () => replay.checkAndMarkMany('alice', 7), () => tofu.storeFingerprint('bob', 'xyz', 'alice'),
       () => tofu.verifyFingerprint('bob', 'a'.repeat(64), 'x'.repeat(257)),

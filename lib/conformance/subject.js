@@ -66,11 +66,11 @@ class Subject {
   }
 }
 
-/** What `load` may return, as bytes; undefined for anything else. */
+/** What a store may give for bytes: bytes, a Buffer's JSON form, or base64 of either alphabet; undefined for anything else. */
 function bytesOf(value) {
   if (value instanceof Uint8Array) return Buffer.from(value);
   if (value?.type === 'Buffer' && Array.isArray(value.data)) return Buffer.from(value.data);
-  if (typeof value === 'string' && Buffer.from(value, 'base64').toString('base64') === value) return Buffer.from(value, 'base64');
+  if (typeof value === 'string' && /^[A-Za-z0-9+/_-]*={0,2}$/.test(value)) return Buffer.from(value, 'base64');
   return undefined;
 }
 

@@ -8,8 +8,10 @@ const { StvorError, invalidArgument } = require('../errors.js');
 const { Batches } = require('./batches.js');
 const { CONFLICT_STATE } = require('./postgres-schema.js');
 
-/** Rows of one statement. PostgreSQL takes 65,535 parameters, four for each row. */
-const MAX_ROWS = 256;
+/** Rows that are written together because they wait: more would make the first of them wait for long. */
+const MAX_BATCH = 256;
+/** Rows of one `saveMany`. PostgreSQL takes 65,535 parameters, four for each row. */
+const MAX_ROWS = 16_000;
 /** Versions that are remembered. One forgotten costs a load: the record counts as changed. */
 const MAX_VERSIONS = 1_000_000;
 /** Serialisation failure, deadlock, and `all_or_none`'s: PostgreSQL has undone the statement. */
@@ -20,7 +22,7 @@ class PostgresSessions {
   #database;
   /** Of records that are there, by `keyOf`. */
   #versions = new Map();
-  #batches = new Batches((rows) => this.#writeEach(rows), MAX_ROWS);
+  #batches = new Batches((rows) => this.#writeEach(rows), MAX_BATCH);
 
   constructor(database) {
     this.#database = database;
