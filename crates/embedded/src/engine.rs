@@ -4,9 +4,7 @@
 //! that are not what it wrote. Both end here: as an [`Error`], with a database that goes on from
 //! the last commit that was acknowledged.
 
-use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{Database, ReadTransaction, ReadableDatabase, TableDefinition, WriteTransaction};
@@ -76,8 +74,7 @@ impl Engine {
     ///
     /// [`Error::Damaged`] if a page is not what was written; [`Error::Io`].
     pub(crate) fn open(disk: Arc<dyn Disk>, key: &FileKey, cache: usize) -> Result<Self, Error> {
-        let (volume, _) = Volume::open(disk, key)?;
-        let volume = Arc::new(volume);
+        let volume = Arc::new(Volume::open(disk, key)?);
         let database = Some(open(&volume, cache)?);
         let opened = Opened { database, volume, generation: 0 };
         Ok(Self { cache, opened: RwLock::new(Some(opened)) })
@@ -168,19 +165,21 @@ impl Engine {
     }
 }
 
-/// Opens redb on a held volume, and every page of it is checked: by redb itself if the file was
-/// left open, by us if it was closed.
+/// Opens redb on a held volume. The volume has redb take every file for one that was left open,
+/// so redb checks every page of it; of a file that was not, the last commit has to be whole.
 fn open(volume: &Arc<Volume>, cache: usize) -> Result<Database, Error> {
+    let may_be_torn = volume.may_be_torn();
     let result = catch(|| {
-        let checked = Rc::new(Cell::new(false));
         let mut builder = Database::builder();
-        let seen = checked.clone();
-        builder.set_cache_size(cache).set_repair_callback(move |_| seen.set(true));
-        let mut database = builder.create_with_backend(volume.backend())?;
-        if !checked.get() && !database.check_integrity()? {
-            return Err(redb::Error::Corrupted(String::new()));
-        }
-        Ok(database)
+        builder.set_cache_size(cache).set_repair_callback(move |repair| {
+            // redb tells steps of a repair by numbers: this one comes only if the last commit has
+            // turned out not to be whole.
+            let goes_back = repair.progress() > 0.0 && repair.progress() < 0.5;
+            if goes_back && !may_be_torn {
+                repair.abort();
+            }
+        });
+        Ok(builder.create_with_backend(volume.backend())?)
     });
     match volume.failure() {
         Some(kind) if result.is_err() => Err(std::io::Error::from(kind).into()),

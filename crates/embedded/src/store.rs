@@ -301,6 +301,11 @@ impl Store {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn remembered_rows(&self) -> usize {
+        self.inner.shared.nonces.rows()
+    }
+
     async fn get(
         &self,
         Rows { table, sealer }: &Rows,
