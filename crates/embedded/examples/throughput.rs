@@ -47,7 +47,11 @@ async fn measure(directory: &Path, span: Duration) -> Result<(), Box<dyn Error>>
     let (ours, theirs) = (Summary::of(ours), Summary::of(theirs));
     println!("a bare write and fdatasync:   {theirs}");
     println!("a save, one at a time:        {ours}");
-    println!("ratio: {:.2} (median), {:.2} (mean)", ours.median / theirs.median, ours.mean / theirs.mean);
+    println!(
+        "ratio: {:.2} (median), {:.2} (mean)",
+        ours.median / theirs.median,
+        ours.mean / theirs.mean
+    );
     let appending = append(&directory.join("appended"), span)?;
     println!("a bare append and fsync:      {appending}");
 

@@ -110,7 +110,7 @@ impl Engine {
         let opened = self.opened.write().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Opened { database, volume, .. }) = opened else { return };
         // A file that cannot be marked is one that was left open: whole, and checked when opened.
-        if catch(|| Ok(drop(database))).is_ok() {
+        if discard(database) {
             let _ = volume.mark_closed();
         }
     }
@@ -157,7 +157,7 @@ impl Engine {
         }
         // Held first: whatever a database that failed writes when it is dropped is forgotten.
         opened.volume.take_back();
-        let _ = catch(|| Ok(drop(opened.database.take())));
+        discard(opened.database.take());
         opened.volume.take_back();
         opened.database = Some(open(&opened.volume, self.cache)?);
         opened.generation += 1;
@@ -185,6 +185,11 @@ fn open(volume: &Arc<Volume>, cache: usize) -> Result<Database, Error> {
         Some(kind) if result.is_err() => Err(std::io::Error::from(kind).into()),
         _ => result,
     }
+}
+
+/// Drops a database, which writes; whether it did so without a panic.
+fn discard(database: Option<Database>) -> bool {
+    catch_unwind(AssertUnwindSafe(move || drop(database))).is_ok()
 }
 
 /// Runs `f` and takes a panic for what it is here: pages that are not what redb wrote.

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use crate::disk::Disk;
 use crate::engine::{Engine, FINGERPRINTS, IDENTITIES, RECORDS, Table};
 use crate::error::Error;
-use crate::file;
+use crate::file::{self, Located};
 use crate::key::{FileKey, Key};
 use crate::replay::{Clock, Mark, Nonces, system_clock};
 use crate::seal::{Row, Sealer};
@@ -126,7 +126,7 @@ impl Store {
     /// Opens what `locate` finds, in a thread of its own: finding takes the time of Argon2id.
     pub(crate) async fn start(
         options: Options,
-        locate: impl FnOnce() -> Result<(Arc<dyn Disk>, FileKey), Error> + Send + 'static,
+        locate: impl FnOnce() -> Result<Located, Error> + Send + 'static,
     ) -> Result<Self, Error> {
         let (reply, opened) = oneshot::channel();
         let writer = spawn("stvor-store", move || {
@@ -191,7 +191,8 @@ impl Store {
         user: &str,
         candidate: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, Error> {
-        let there = self.put_new(&self.inner.shared.identities, &[user.as_bytes()], candidate).await?;
+        let there =
+            self.put_new(&self.inner.shared.identities, &[user.as_bytes()], candidate).await?;
         Ok(there.unwrap_or_else(|| Zeroizing::new(candidate.to_vec())))
     }
 

@@ -2,7 +2,7 @@
 //! answered after its sync.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use redb::{ReadableTable, WriteTransaction};
@@ -94,11 +94,7 @@ impl Writer {
 
     /// Takes what waits. If many were answered together just now, gives them a moment to come
     /// back: the first of them alone would have the others wait for a whole sync.
-    fn gather(
-        &self,
-        first: Request,
-        closing: &mut Option<oneshot::Sender<()>>,
-    ) -> Vec<Request> {
+    fn gather(&self, first: Request, closing: &mut Option<oneshot::Sender<()>>) -> Vec<Request> {
         let (expected, took) = self.last;
         let deadline = Instant::now() + (took / 4).min(MAX_WAIT);
         let (mut batch, mut size) = (Vec::with_capacity(expected), 0);
@@ -118,10 +114,7 @@ impl Writer {
             next = self.requests.try_recv().ok();
             if next.is_none() && batch.len() < expected {
                 let left = deadline.saturating_duration_since(Instant::now());
-                next = match self.requests.recv_timeout(left) {
-                    Ok(request) => Some(request),
-                    Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-                };
+                next = self.requests.recv_timeout(left).ok();
             }
         }
         batch

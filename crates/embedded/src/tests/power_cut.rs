@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
-use super::sim::{Left, SimDisk};
+use super::sim::{Left, Op, SimDisk};
 use super::{made, nonce, open, record, version_of};
 use crate::store::Store;
 
@@ -25,7 +25,13 @@ struct Model {
 /// The model at positions of the log, in order.
 type History = Vec<(usize, Model)>;
 
-async fn save(disk: &SimDisk, store: &Store, peers: &[usize], length: usize, history: &mut History) {
+async fn save(
+    disk: &SimDisk,
+    store: &Store,
+    peers: &[usize],
+    length: usize,
+    history: &mut History,
+) {
     let mut model = history.last().unwrap().1.clone();
     let mut records = Vec::new();
     for &peer in peers {
@@ -54,8 +60,10 @@ async fn other_stores(disk: &SimDisk, store: &Store, number: u64, history: &mut 
 }
 
 /// A run with everything in it that writes: small and large records, growth, closing, opening.
-async fn run(disk: &Arc<SimDisk>, random: &mut ChaCha20Rng) -> History {
-    let mut history = vec![(0, Model::default())];
+/// Returns the file before it was closed for the last time, too.
+async fn run(disk: &Arc<SimDisk>, start: Model, random: &mut ChaCha20Rng) -> (History, Vec<u8>) {
+    let number = start.marked.last().map_or(0, |number| number + 1);
+    let (mut history, mut left_open) = (vec![(0, start)], Vec::new());
     for session in 0..3 {
         let store = open(disk).await.unwrap();
         for step in 0..16 {
@@ -64,12 +72,13 @@ async fn run(disk: &Arc<SimDisk>, random: &mut ChaCha20Rng) -> History {
             let length = if step % 8 == 7 { 150_000 } else { random.next_u32() as usize % 3000 };
             save(disk, &store, peers, length, &mut history).await;
             if step % 6 == 5 {
-                other_stores(disk, &store, session * 100 + step, &mut history).await;
+                other_stores(disk, &store, number + session * 100 + step, &mut history).await;
             }
         }
+        left_open = disk.bytes();
         store.close().await;
     }
-    history
+    (history, left_open)
 }
 
 async fn check(disk: &Arc<SimDisk>, model: &Model) {
@@ -103,19 +112,30 @@ async fn check(disk: &Arc<SimDisk>, model: &Model) {
 
 async fn cut_everywhere(left: Left) {
     let mut random = ChaCha20Rng::seed_from_u64(4);
-    let disk = made();
+    let (model, left_open) = cut_a_run(made(), Model::default(), left, &mut random).await;
+    // And again, in what comes after a crash.
+    let disk = Arc::new(SimDisk::from_bytes(left_open));
+    cut_a_run(disk, model, left, &mut random).await;
+}
+
+async fn cut_a_run(
+    disk: Arc<SimDisk>,
+    start: Model,
+    left: Left,
+    random: &mut ChaCha20Rng,
+) -> (Model, Vec<u8>) {
     let mut durable = disk.bytes();
     disk.start_log();
-    let history = run(&disk, &mut random).await;
+    let (mut history, left_open) = run(&disk, start, random).await;
     let (log, mut pending, mut cuts) = (disk.take_log(), Vec::new(), 0);
     for (position, op) in log.into_iter().enumerate() {
-        if !matches!(op, super::sim::Op::Sync) {
+        if !matches!(op, Op::Sync) {
             pending.push(op);
             continue;
         }
         let mut bytes = durable.clone();
         for op in &pending {
-            op.apply_left(&mut bytes, left, &mut random);
+            op.apply_left(&mut bytes, left, random);
         }
         let (_, model) = history.iter().rev().find(|(at, _)| *at <= position).unwrap();
         check(&Arc::new(SimDisk::from_bytes(bytes)), model).await;
@@ -123,6 +143,7 @@ async fn cut_everywhere(left: Left) {
         cuts += 1;
     }
     assert!(cuts > 60, "{cuts} cuts are no test");
+    (history.pop().unwrap().1, left_open)
 }
 
 #[tokio::test]
