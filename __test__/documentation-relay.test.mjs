@@ -2,6 +2,7 @@
 // sent meanwhile arrives when they return, once and in order, also when the relay was away itself.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { Queue } from './support/collect.mjs';
 import { contents, documentationRelay, person } from './support/documentation-relay.mjs';
 
 const together = { concurrency: 4, timeout: 60_000 };
@@ -59,6 +60,19 @@ describe('what is sent to somebody who is away arrives when they return', togeth
       assert.deepEqual(await contents(bob, 20), numbered(20, `in absence ${absence}`));
     }
     for (const { status } of await Promise.all(received)) assert.equal(status, 'received');
+    await goesOn(alice, bob);
+  });
+
+  test('also what a receipt was waited for in vain: RECEIPT_TIMEOUT, and the receipt when it has been handled', async (t) => {
+    const { alice, bob } = await couple(t);
+    const receipts = new Queue();
+    await goesOn(alice, bob);
+    alice.client.onReceipt((receipt) => receipts.push(receipt));
+    await bob.leave();
+    await assert.rejects(alice.send('bob', 'late', { receipt: true, timeout: 200 }), { code: 'RECEIPT_TIMEOUT', peerId: 'bob' });
+    await bob.arrive();
+    const { id } = await bob.inbox.next();
+    assert.deepEqual(await receipts.next(), { id, recipientId: 'bob' });
     await goesOn(alice, bob);
   });
 

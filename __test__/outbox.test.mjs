@@ -8,6 +8,9 @@ import { mockRelay, users } from './support/relays.mjs';
 const MAX_MESSAGES = 10_000;
 const MAX_BYTES = 64 * 1024 * 1024;
 
+/** For many at once on a busy machine. */
+const patient = { timeout: 60_000 };
+
 const full = { code: 'OUTBOX_FULL', peerId: 'bob', retryable: true };
 
 /** `alice` and `bob` in apps of their own, `bob` without a handler; `receipts` are those that `alice` gets. */
@@ -29,7 +32,7 @@ async function goesOn(alice, bob, inbox) {
 
 test(`${MAX_MESSAGES} messages wait for a peer, and no more: OUTBOX_FULL until it has handled some`, async (t) => {
   const { alice, carol, bob, receipts, errors } = await couple(t);
-  await Promise.all(Array.from({ length: MAX_MESSAGES }, (_, i) => alice.send('bob', i)));
+  await Promise.all(Array.from({ length: MAX_MESSAGES }, (_, i) => alice.send('bob', i, patient)));
   for (const content of ['too much', { too: 'much' }]) await assert.rejects(alice.send('bob', content), full);
   await assert.rejects(alice.send('bob', 'too much', { receipt: true }), full);
 
@@ -50,7 +53,7 @@ test('64 MiB wait for a peer, and no more: OUTBOX_FULL until it has handled some
   const { alice, bob, receipts, errors } = await couple(t);
   const size = 640 * 1024;
   const count = Math.floor(MAX_BYTES / size);
-  for (let i = 0; i < count; i += 1) await alice.send('bob', Buffer.alloc(size, i));
+  for (let i = 0; i < count; i += 1) await alice.send('bob', Buffer.alloc(size, i), patient);
   await assert.rejects(alice.send('bob', Buffer.alloc(size)), full);
 
   const inbox = messagesOf(bob);
@@ -66,7 +69,7 @@ test('64 MiB wait for a peer, and no more: OUTBOX_FULL until it has handled some
 
 test('sends that wait for somebody who is not there yet are as limited', async (t) => {
   const { relay, alice } = await couple(t);
-  const sends = Array.from({ length: MAX_MESSAGES }, (_, i) => alice.send('dave', i, { timeout: 60_000 }));
+  const sends = Array.from({ length: MAX_MESSAGES }, (_, i) => alice.send('dave', i, patient));
   await assert.rejects(alice.send('dave', 'too much'), { code: 'OUTBOX_FULL', peerId: 'dave', retryable: true });
   const { dave } = await users(t, relay, 'dave');
   const inbox = messagesOf(dave);
@@ -82,7 +85,7 @@ test('all that the outbox takes arrives, though a relay has dropped all of it', 
   assert.deepEqual(await contents(bob, 1), ['first']);
   await bob.leave();
   const numbers = Array.from({ length: MAX_MESSAGES }, (_, i) => i);
-  await Promise.all(numbers.map((number) => alice.send('bob', number)));
+  await Promise.all(numbers.map((number) => alice.send('bob', number, patient)));
   await assert.rejects(alice.send('bob', 'too much'), full);
   await bob.arrive();
   assert.deepEqual(await contents(bob, MAX_MESSAGES), numbers);

@@ -2,8 +2,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { createApp } from '@stvor/sdk';
-import { errorsOf, messagesOf } from './support/collect.mjs';
+import { errorsOf, messagesOf, Queue } from './support/collect.mjs';
+import { hostileRelay, person } from './support/hostile-relay.mjs';
 import { mockRelay, TOKEN } from './support/relays.mjs';
+import { party } from './support/sessions.mjs';
+import { bundle, kemKeyOf } from './support/wire4.mjs';
 import { wire3Client, wire3Sessions } from './support/wire3-client.mjs';
 
 /** `alice`, who has wire 4, and `bob`, who has not. */
@@ -92,6 +95,35 @@ for (const [name, sessions] of Object.entries(wire3Sessions)) {
       assert.deepEqual((await again.inbox.take(2)).map(({ content }) => content), ['four', 'five']);
       await goesOn({ alice: again, bob });
     });
+
+    test('what of theirs was not handled when the user left is given again, once', async (t) => {
+      const { relay, bob } = await couple(t, { sessions, legacyPeers: 'allow' });
+      const app = await createApp({ appToken: TOKEN, relayUrl: relay.url, legacyPeers: 'allow' });
+      t.after(() => app.disconnect());
+      const carol = await app.connect('carol');
+      const begun = new Queue();
+      carol.onMessage(({ content }) => {
+        begun.push(content);
+        if (content === 'two') return new Promise(() => {});
+      });
+      for (const content of ['one', 'two', 'three']) assert.equal(await bob.send('carol', content), 'ack');
+      assert.deepEqual(await begun.take(2), ['one', 'two']);
+      await carol.disconnect();
+      const inbox = messagesOf(await app.connect('carol'));
+      assert.equal(await bob.send('carol', 'four'), 'ack');
+      assert.deepEqual((await inbox.take(3)).map(({ content }) => content), ['two', 'three', 'four']);
+      assert.equal(inbox.size, 0);
+    });
+
+    test('there are no receipts: such a send resolves when the relay has the message', async (t) => {
+      const both = await start(t);
+      const receipts = [];
+      both.alice.client.onReceipt((receipt) => receipts.push(receipt));
+      assert.equal((await both.alice.send('bob', 'one', { receipt: true })).status, 'delivered');
+      assert.equal((await both.bob.inbox.next()).content, 'one');
+      await goesOn(both);
+      assert.deepEqual(receipts, []);
+    });
   });
 }
 
@@ -113,6 +145,71 @@ test('who has wire 4 is spoken to in wire 4 by the others all the same', async (
   await goesOn(both, 1);
   assert.equal((await both.alice.send('carol', { a: 1 }, { receipt: true })).status, 'received');
   await goesOn(both);
+});
+
+describe('a relay that does its worst to a conversation in wire 3', () => {
+  /** What `bob` has sent to `alice`, with whom he talks, and what comes next of his and was not delivered. */
+  async function withFrame(t) {
+    const relay = await hostileRelay(t);
+    const alice = await person(relay, 'alice', { legacyPeers: 'allow' });
+    const bob = await wire3Client(t, relay, 'bob');
+    const both = { relay, alice, bob };
+    await goesOn(both);
+    const caught = relay.caught(({ from }) => from === 'bob');
+    await bob.send('alice', 'genuine');
+    return { ...both, frame: await caught };
+  }
+
+  const changed = (field, at) => ({ payload, ...frame }) => {
+    const bytes = Buffer.from(payload[field], 'base64url');
+    bytes[at < 0 ? bytes.length + at : at] ^= 1;
+    return { ...frame, payload: { ...payload, [field]: bytes.toString('base64url') } };
+  };
+  const forgeries = {
+    'another ratchet key': changed('header', 64),
+    'another counter': changed('header', 71),
+    'another nonce': changed('header', 84),
+    'another ciphertext': changed('ciphertext', 0),
+    'another tag': changed('ciphertext', -1),
+    'a trailer': ({ payload, ...frame }) => ({ ...frame, payload: { ...payload, header: `${payload.header}.BAAA` } }),
+    'another sender': (frame) => ({ ...frame, from: 'alice' }),
+  };
+  for (const [what, forge] of Object.entries(forgeries)) {
+    test(`${what}: refused, and the genuine one is read`, async (t) => {
+      const { relay, alice, bob, frame } = await withFrame(t);
+      relay.deliver(forge(frame));
+      assert.equal((await alice.errors.next()).code, 'DECRYPTION_FAILED');
+      relay.deliver(frame);
+      assert.equal((await alice.inbox.next()).content, 'genuine');
+      await goesOn({ alice, bob });
+    });
+  }
+
+  test('messages again: REPLAY_DETECTED', async (t) => {
+    const { relay, alice, bob, frame } = await withFrame(t);
+    relay.deliver(frame);
+    assert.equal((await alice.inbox.next()).content, 'genuine');
+    for (const old of relay.frames.filter(({ from }) => from === 'bob')) {
+      relay.deliver(old);
+      assert.ok(['REPLAY_DETECTED', 'DECRYPTION_FAILED'].includes((await alice.errors.next()).code));
+    }
+    await goesOn({ alice, bob });
+  });
+
+  test('a v4 that is not the peer\'s: INVALID_BUNDLE, and wire 3 is spoken on', async (t) => {
+    const { relay, alice, bob, frame } = await withFrame(t);
+    relay.deliver(frame);
+    await alice.inbox.next();
+    const { pub } = relay.users.get('bob');
+    const kemKey = kemKeyOf(relay.users.get('alice').pub);
+    const { v4 } = bundle('bob', party(), { kemKey, validUntil: Date.now() + 1e9 });
+    for (const made of [{ ...pub, v4 }, { ...pub, v4: relay.users.get('alice').pub.v4 }]) {
+      relay.show('alice', 'bob', made);
+      const { code, peerId } = await alice.errors.next();
+      assert.deepEqual([code, peerId], ['INVALID_BUNDLE', 'bob']);
+      await goesOn({ alice, bob });
+    }
+  });
 });
 
 describe("with legacyPeers: 'refuse'", () => {

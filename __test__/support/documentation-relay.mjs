@@ -43,7 +43,7 @@ export async function documentationRelay(t) {
  * stay to stay. `handles` is called with each message and may return a promise.
  */
 export async function person(t, relay, name, handles = () => {}) {
-  const app = await createApp({ appToken: TOKEN, relayUrl: relay.url, timeout: 5_000 });
+  const app = await createApp({ appToken: TOKEN, relayUrl: relay.url, timeout: 30_000 });
   t.after(() => app.disconnect());
   const someone = {
     name,
