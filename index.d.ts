@@ -61,7 +61,7 @@ export interface SendOptions {
   /**
    * Whether to wait until the recipient's handlers have completed, and not only until the relay has the message.
    * If that takes longer than `timeout` the send is rejected with `RECEIPT_TIMEOUT`; the message is still on its way.
-   * Default: false.
+   * A recipient that speaks wire 3 gives no receipts: the send resolves as without this option. Default: false.
    */
   receipt?: boolean | undefined;
 }

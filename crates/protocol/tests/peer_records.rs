@@ -214,6 +214,7 @@ fn a_bundle_that_was_replaced_and_one_without_wire_4_are_told_from_the_record() 
         VerifiedV4::verify(&prekeys.v4("bob"), &bundle, "bob", now).unwrap()
     };
     let old = of(&bob.prekeys, world.now);
+    assert_eq!(alice.record.newest_bundle_ms(), old.valid_until_ms(), "that of a first session");
     let later = world.now + 8 * 24 * 60 * 60 * 1000;
     let rotated = bob.prekeys.rotated(later, &mut world.rng).unwrap();
     let new = of(&rotated, later);

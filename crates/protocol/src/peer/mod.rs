@@ -280,7 +280,9 @@ impl PeerRecord {
             Some(_) => Arc::new(self.delivery.ask_for_all(now_ms)),
             None => self.delivery.clone(),
         };
-        Ok(Self { sessions: Some(Arc::new(begun)), delivery, ..self.clone() })
+        let newest_bundle_ms = self.newest_bundle_ms.max(v4.valid_until_ms());
+        let sessions = Some(Arc::new(begun));
+        Ok(Self { sessions, delivery, newest_bundle_ms, ..self.clone() })
     }
 }
 
