@@ -12,3 +12,5 @@ mod manager;
 mod proofs;
 mod random;
 mod ratchet;
+#[cfg(feature = "test-hooks")]
+mod test_hooks;
