@@ -35,7 +35,7 @@ export function build({ release = false, target = hostTriple(), flags = [] } = {
 export function buildTestAddon(target = hostTriple()) {
   const built = join(targetDir(), target, 'local');
   const features = ['--features', 'stvor-sdk/test-hooks'];
-  run('cargo', ['build', '--locked', '--quiet', '--profile', 'local', '--target', target, ...packages, ...features]);
+  run('cargo', ['build', '--quiet', '--profile', 'local', '--target', target, ...packages, ...features]);
   const addon = join(built, 'stvor.test-hooks.node');
   replace(join(built, libraryName(target)), addon);
   return addon;

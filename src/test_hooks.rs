@@ -71,45 +71,28 @@ impl User {
     fn save_and_load(&mut self, peer: &str, random: &mut OsRandom) -> Result<()> {
         let sealed = self.record.to_sealed(&self.storage_key, self.name, peer, random);
         let identity = self.prekeys.local_keys().identity();
-        let read =
-            PeerRecord::from_sealed(&self.storage_key, identity, self.name, peer, &sealed);
+        let read = PeerRecord::from_sealed(&self.storage_key, identity, self.name, peer, &sealed);
         self.record = read.map_err(wrong)?;
         Ok(())
     }
 }
 
-/// Two users whose records are sealed and opened again at each step.
-#[napi]
-pub struct RecordPair {
+/// Two users who write to each other, each message turning the ratchet.
+struct Couple {
     users: [User; 2],
     now_ms: u64,
 }
 
-#[napi]
-impl RecordPair {
-    #[napi(factory, catch_unwind)]
-    pub fn begin() -> Result<Self> {
+impl Couple {
+    fn new(random: &mut OsRandom) -> Result<Self> {
         let now_ms = 1_800_000_000_000;
-        with_random(|random| {
-            let [mut alice, bob] = ["alice", "bob"].map(|name| User::new(name, now_ms, random));
-            let parties = Parties { sender: "alice", recipient: "bob" };
-            let theirs = bob.keys(now_ms)?;
-            let record = &alice.record;
-            let begun =
-                record.begin(&alice.prekeys, parties, &theirs, None, now_ms, None, random);
-            alice.record = begun.map_err(wrong)?;
-            Ok(Self { users: [alice, bob], now_ms })
-        })
-    }
-
-    /// A message to and fro, `rounds` times: each turns the ratchet.
-    #[napi(catch_unwind)]
-    pub fn exchange(&mut self, rounds: u32) -> Result<()> {
-        for _ in 0..2 * rounds {
-            with_random(|random| self.carry(random))?;
-            self.users.reverse();
-        }
-        Ok(())
+        let [mut alice, bob] = ["alice", "bob"].map(|name| User::new(name, now_ms, random));
+        let parties = Parties { sender: "alice", recipient: "bob" };
+        let theirs = bob.keys(now_ms)?;
+        let begun =
+            alice.record.begin(&alice.prekeys, parties, &theirs, None, now_ms, None, random);
+        alice.record = begun.map_err(wrong)?;
+        Ok(Self { users: [alice, bob], now_ms })
     }
 
     fn carry(&mut self, random: &mut OsRandom) -> Result<()> {
@@ -121,7 +104,6 @@ impl RecordPair {
             .seal(parties, now_ms, random)
             .ok_or_else(|| invalid_argument("record", "has nothing to seal"))?;
         from.record = sealed.record;
-        from.save_and_load(to.name, random)?;
 
         let field = parse_header_field(&sealed.header)
             .map_err(wrong)?
@@ -130,8 +112,50 @@ impl RecordPair {
         let message = message.map_err(wrong)?;
         let opened = to.record.open(&to.prekeys, parties, &message, now_ms, random);
         to.record = opened.map_err(wrong)?.record;
-        to.save_and_load(from.name, random)
+        self.users.reverse();
+        Ok(())
     }
+
+    fn save_and_load(&mut self, random: &mut OsRandom) -> Result<()> {
+        let [a, b] = &mut self.users;
+        a.save_and_load(b.name, random)?;
+        b.save_and_load(a.name, random)
+    }
+}
+
+/// On threads of their own, whose stacks stay as the last step left them: messages to and fro, with both
+/// records sealed for a store and read back before each one or after it.
+#[napi(catch_unwind)]
+pub fn exchange_on_resting_threads(rounds: u32) -> Result<()> {
+    let exchange = move |random: &mut OsRandom, ends_with_load: bool| {
+        let mut couple = Couple::new(random)?;
+        for _ in 0..2 * rounds {
+            if ends_with_load {
+                couple.carry(random)?;
+                couple.save_and_load(random)?;
+            } else {
+                couple.save_and_load(random)?;
+                couple.carry(random)?;
+            }
+        }
+        Ok(couple)
+    };
+    rest_after(move |random| exchange(random, true))?;
+    rest_after(move |random| exchange(random, false))?;
+    rest_after(|random| Couple::new(random))
+}
+
+/// Runs `work` on a new thread, which then keeps its result and does nothing more.
+fn rest_after<T>(work: impl FnOnce(&mut OsRandom) -> Result<T> + Send + 'static) -> Result<()> {
+    let (done, result) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let kept = with_random(work);
+        let _nobody_else_waits = done.send(kept.as_ref().map(drop).map_err(|e| e.reason.clone()));
+        loop {
+            std::thread::park();
+        }
+    });
+    result.recv().map_err(wrong)?.map_err(wrong)
 }
 
 fn wrong(error: impl std::fmt::Display) -> napi::Error {

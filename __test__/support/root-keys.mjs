@@ -19,7 +19,8 @@ const { decryptMessage, encryptMessage, forceRatchet } = await import('@stvor/sd
 const { pair } = await import('./sessions.mjs');
 const { messagesOf } = await import('./collect.mjs');
 
-const kept = [await clients(), sessions(), await managers(), records()];
+const kept = [await clients(), sessions(), await managers()];
+hooks.exchangeOnRestingThreads(20); // sealed for a store and read back, at each step
 
 /** Over the relay, to and fro: each message turns the ratchet, and so do receipts. */
 async function clients() {
@@ -62,13 +63,6 @@ async function managers() {
   return both;
 }
 
-/** Sealed for a store and read back, at each step. */
-function records() {
-  const both = hooks.RecordPair.begin();
-  both.exchange(20);
-  return both;
-}
-
 function tell(name, keys) {
   console.log(`${name} ${keys.join(' ')}`);
 }
@@ -77,8 +71,6 @@ function tell(name, keys) {
 const noted = hooks.notedRootKeys();
 const masked = (keys) => new Set(keys.map((key) => key.masked.toString('hex')));
 const alive = masked(noted.filter((key) => key.alive));
-tell('alive', [...alive]);
-tell('replaced', [...masked(noted)].filter((key) => !alive.has(key)));
 
 // At each signal, in clear: first a key that nobody uses, then one of those that are in use.
 const plants = { unused: randomBytes(32).toString('hex'), used: [...alive][0] };
@@ -91,3 +83,7 @@ process.on('SIGUSR2', () => {
 
 // What has root keys lives as long as the process, which is killed from outside.
 setInterval(() => kept.length, 1 << 30);
+
+// Last: whoever has read this sends signals.
+tell('alive', [...alive]);
+tell('replaced', [...masked(noted)].filter((key) => !alive.has(key)));

@@ -69,4 +69,53 @@ mod tests {
             assert_eq!(chain_key.as_bytes()[..], *vector.chain_key);
         }
     }
+
+    /// Runs `step` some pages down the stack, out of the way of whoever looks at the stack later.
+    #[cfg(target_os = "linux")]
+    #[inline(never)]
+    fn deep<T>(step: impl FnOnce() -> T) -> T {
+        let frame = std::hint::black_box([0_u8; 8 << 10]);
+        let result = step();
+        assert_eq!(std::hint::black_box(&frame)[0], 0);
+        result
+    }
+
+    /// What is left of the frames that were below this one.
+    #[cfg(target_os = "linux")]
+    #[inline(never)]
+    fn stack_below() -> Vec<u8> {
+        use std::os::unix::fs::FileExt as _;
+        let (mut bytes, local) = (vec![0; 64 << 10], 0_u8);
+        let from = std::hint::black_box(&local) as *const u8 as u64 - bytes.len() as u64;
+        let memory = std::fs::File::open("/proc/self/mem").unwrap();
+        memory.read_exact_at(&mut bytes, from).unwrap();
+        bytes
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_step_leaves_no_root_key_on_the_stack_not_even_a_part() {
+        // Some keys of the vectors are zeros, or the like, which lie everywhere.
+        let is_random = |key: &&[u8]| key[..8] != key[8..16];
+        let mut random = 0;
+        for vector in kdf().root_kdf {
+            let keys = [&*vector.root_key, &*vector.new_root_key];
+            let has_part_in = |stack: &[u8], key: &[u8]| {
+                key.chunks(8).any(|part| stack.windows(8).any(|bytes| bytes == part))
+            };
+            let dh = DhOutput::from_bytes(vector.dh_output.array());
+            let root_key = deep(|| RootKey::new(vector.root_key.array()));
+            let _next = deep(|| root_key.step(&dh));
+            let stack = stack_below();
+            for key in keys.into_iter().filter(is_random) {
+                assert!(!has_part_in(&stack, key));
+            }
+            deep(|| assert_ne!(std::hint::black_box(*vector.new_root_key.array()), [1; 32]));
+            for key in keys[1..].iter().copied().filter(is_random) {
+                assert!(has_part_in(&stack_below(), key), "a careless copy is found");
+                random += 1;
+            }
+        }
+        assert!(random >= 8, "{random}");
+    }
 }

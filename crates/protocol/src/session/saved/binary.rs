@@ -199,7 +199,10 @@ fn write_sending(sending: &SendingChain, out: &mut impl Write) {
 }
 
 fn read_sending(reader: &mut Reader<'_>) -> Result<SendingChain, SavedRecordError> {
-    Ok(SendingChain { key: ChainKey::new(Secret::copied_from(read_key(reader)?)), counter: reader.u32()? })
+    Ok(SendingChain {
+        key: ChainKey::new(Secret::copied_from(read_key(reader)?)),
+        counter: reader.u32()?,
+    })
 }
 
 fn write_skipped(skipped: &SkippedMessageKeys, out: &mut impl Write) {

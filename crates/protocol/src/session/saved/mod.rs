@@ -78,15 +78,13 @@ impl Session {
             State::Initiated(Initiated { sending, .. }) => {
                 SavedRef { sck: sending.key.as_bytes(), ..common }.to_json()
             }
-            State::Established(Established { sending, receiving, skipped, .. }) => {
-                SavedRef {
-                    sck: sending.key.as_bytes(),
-                    rck: receiving.key.as_bytes(),
-                    sk: SkippedRef(Some(skipped)),
-                    ..common
-                }
-                .to_json()
+            State::Established(Established { sending, receiving, skipped, .. }) => SavedRef {
+                sck: sending.key.as_bytes(),
+                rck: receiving.key.as_bytes(),
+                sk: SkippedRef(Some(skipped)),
+                ..common
             }
+            .to_json(),
         }
     }
 
