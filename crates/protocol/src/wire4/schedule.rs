@@ -98,5 +98,5 @@ pub(super) fn root_key(transcript: &Transcript<'_>, secrets: &Secrets) -> RootKe
         length += 32;
     }
     let salt = transcript.hash();
-    leaving_none(|| RootKey::new(&*hkdf::<32>(&salt, &ikm[..length], ROOT_LABEL)))
+    leaving_none(|| RootKey::new(&hkdf::<32>(&salt, &ikm[..length], ROOT_LABEL)))
 }
