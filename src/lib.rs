@@ -16,3 +16,5 @@ mod random;
 mod ratchet;
 mod safety_number;
 mod stores;
+#[cfg(feature = "test-hooks")]
+mod test_hooks;
