@@ -8,9 +8,12 @@
 
 mod conversations;
 mod http_relay;
+mod identities;
+mod limits;
 mod our_relay;
 mod people;
 mod relays;
 mod setbacks;
 mod stores;
+mod strangers;
 mod tls;
