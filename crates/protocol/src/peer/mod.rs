@@ -446,6 +446,11 @@ impl PeerRecord {
         }
     }
 
+    /// Contents that wait for an earlier one of the same peer, and their bytes.
+    pub fn pending_size(&self) -> (usize, usize) {
+        self.delivery.pending_size()
+    }
+
     /// What the application has not handled, in order of delivery.
     pub fn inbox(&self) -> impl Iterator<Item = &InboxItem> {
         self.delivery.inbox()
