@@ -7,7 +7,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use stvor_client::{Changes, Code, SessionStore, StoreError, Stores};
 use stvor_protocol::delivery::MAX_PENDING_MESSAGES;
-use stvor_protocol::{Content, PeerRecord, Prekeys, UserRecord};
+use stvor_protocol::{Content, LocalKeys, PeerRecord, Prekeys, UserRecord};
 use tokio::sync::watch;
 
 use crate::people::{Person, open};
@@ -85,6 +85,7 @@ async fn prekeys_that_expire_are_no_reason_to_announce_those_that_do_not() {
     let keys = inner.identity.identity_key_pair("alice").await.unwrap();
     let (now, mut random) = (now_ms(), ChaCha20Rng::seed_from_u64(1));
     // The first are replaced thirty days before a second from now, and the next a day ago.
+    let keys = LocalKeys::with_new_prekey(keys, &mut random);
     let prekeys = Prekeys::new(&keys, now - 40 * DAY, &mut random);
     let prekeys = prekeys.rotated(now - 30 * DAY + 1_000, &mut random).unwrap();
     let prekeys = prekeys.rotated(now - DAY, &mut random).unwrap();
