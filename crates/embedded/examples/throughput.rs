@@ -56,10 +56,15 @@ async fn measure(directory: &Path, span: Duration) -> Result<(), Box<dyn Error>>
     println!("a bare append and fsync:      {appending}");
 
     for in_flight in [1, 8, 64, 256] {
-        let rate = saves_per_second(&store, in_flight, span).await?;
+        let (mut saves, mut writes) = (Rate::default(), Rate::default());
+        for _ in 0..10 {
+            writes += bare.writes_per_second(span / 20)?;
+            saves += saves_per_second(&store, in_flight, span / 10).await?;
+        }
+        let times = saves.per_second() / writes.per_second();
         println!(
-            "{in_flight:>4} in flight: {rate:>8.0} saves/s, {:.1} times one bare write a message",
-            rate * theirs.mean / 1e3
+            "{in_flight:>4} in flight: {:>8.0} saves/s, {times:.1} times one write a save",
+            saves.per_second(),
         );
     }
     store.close().await;
@@ -105,7 +110,7 @@ async fn saves_per_second(
     store: &Store,
     in_flight: usize,
     span: Duration,
-) -> Result<f64, Box<dyn Error>> {
+) -> Result<Rate, Box<dyn Error>> {
     let done = Arc::new(AtomicU64::new(0));
     let start = Instant::now();
     let tasks: Vec<_> = (0..in_flight)
@@ -124,7 +129,27 @@ async fn saves_per_second(
     for task in tasks {
         task.await??;
     }
-    Ok(done.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64())
+    Ok(Rate { count: done.load(Ordering::Relaxed), time: start.elapsed() })
+}
+
+/// How many in how long.
+#[derive(Default)]
+struct Rate {
+    count: u64,
+    time: Duration,
+}
+
+impl Rate {
+    fn per_second(&self) -> f64 {
+        self.count as f64 / self.time.as_secs_f64()
+    }
+}
+
+impl std::ops::AddAssign for Rate {
+    fn add_assign(&mut self, other: Self) {
+        self.count += other.count;
+        self.time += other.time;
+    }
 }
 
 /// A file with all its blocks, in which a write is nothing but a write.
@@ -143,6 +168,15 @@ impl BareFile {
     fn write(&self, i: u64) -> std::io::Result<()> {
         self.0.write_all_at(&[i as u8; RECORD], i * 4096 % Self::LENGTH)?;
         self.0.sync_data()
+    }
+
+    fn writes_per_second(&self, span: Duration) -> std::io::Result<Rate> {
+        let (mut count, start) = (0, Instant::now());
+        while start.elapsed() < span {
+            self.write(count)?;
+            count += 1;
+        }
+        Ok(Rate { count, time: start.elapsed() })
     }
 }
 
