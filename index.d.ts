@@ -3,6 +3,7 @@
 import type { Bytes } from './ratchet.js';
 
 export * from './ratchet.js';
+export * from './storage.js';
 
 /** Identifies an application to its relay: 1 to 4,096 printable ASCII characters without spaces. */
 export type AppToken = string;
@@ -60,7 +61,7 @@ export interface SendOptions {
   /**
    * Whether to wait until the recipient's handlers have completed, and not only until the relay has the message.
    * If that takes longer than `timeout` the send is rejected with `RECEIPT_TIMEOUT`; the message is still on its way.
-   * Default: false.
+   * A recipient that speaks wire 3 gives no receipts: the send resolves as without this option. Default: false.
    */
   receipt?: boolean | undefined;
 }
@@ -252,6 +253,12 @@ export type ErrorCode =
   | 'STORAGE_FAILED'
   /** Production mode needs stores that were not given. */
   | 'STORAGE_REQUIRED'
+  /** Another process has written a record since it was loaded; nothing was changed. */
+  | 'STORAGE_CONFLICT'
+  /** The key or passphrase is not the one that the store was sealed with. */
+  | 'STORAGE_KEY'
+  /** A store breaks rules that the SDK relies on; `failures` lists them. */
+  | 'STORAGE_NONCONFORMING'
   /** The content is larger than the relay takes. */
   | 'PAYLOAD_TOO_LARGE'
   /** Too much waits for this recipient already; the same send may succeed later. */

@@ -8,6 +8,9 @@ const { StvorError, STVOR_ERRORS } = require('./lib/errors.js');
 const { SafetyNumber } = require('./lib/safety-number.js');
 const { importLegacy } = require('./lib/import.js');
 const { CryptoSessionManager } = require('./lib/manager.js');
+const { embeddedStorage } = require('./lib/storage/embedded.js');
+const { postgresStorage } = require('./lib/storage/postgres.js');
+const { RedisReplayCache, redisReplayCache } = require('./lib/storage/redis.js');
 const { generateFingerprint, verifyAttestation, verifyMetricsSignature } = require('./lib/proofs.js');
 const {
   initializeCrypto,
@@ -36,6 +39,10 @@ module.exports = {
   createApp,
   init,
   load,
+  embeddedStorage,
+  postgresStorage,
+  redisReplayCache,
+  RedisReplayCache,
   importLegacy,
   CryptoSessionManager,
   generateFingerprint,

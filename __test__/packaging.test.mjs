@@ -118,6 +118,22 @@ describe('the installed package', () => {
     assert.equal(await runProgram(project, 'cjs.cjs', source), 'true true function\n');
   });
 
+  test('checks stores of its own, without the packages that tests of this project use', async () => {
+    const source = `
+      import { checkAdapters } from '@stvor/sdk/testing';
+      import { postgresStorage, redisReplayCache } from '@stvor/sdk';
+      for (const make of [() => postgresStorage({ connectionString: 'postgres://localhost' }), () => redisReplayCache({ url: 'redis://localhost' })]) {
+        try { make(); } catch (error) { console.log(error.action); }
+      }
+      await checkAdapters({ replay: { checkAndMark: async (peerId, nonce, userId) => false } }, { only: ['replay'] })
+        .catch((error) => console.log(error.code, error.failures.map(({ rule }) => rule).join()));`;
+    assert.equal(await runProgram(project, 'testing.mjs', source), [
+      'Run `npm install pg`, or pass a client of your own instead of connectionString.',
+      'Run `npm install redis`, or pass a client of your own instead of url.',
+      'STORAGE_NONCONFORMING replay-answers,replay-atomic,replay-nonces\n',
+    ].join('\n'));
+  });
+
   test('names itself and its version', async () => {
     const { version } = readJson(root, 'package.json');
     const source = "console.log(require('@stvor/sdk/package.json').version)";

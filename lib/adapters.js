@@ -3,6 +3,7 @@
 
 const { isUint8Array } = require('node:util').types;
 const { StvorError, invalidArgument, keepCause } = require('./errors.js');
+const { fileOf } = require('./storage/embedded.js');
 
 /** What each adapter must have, and how many arguments its methods take when they take the user's id. */
 const METHODS = {
@@ -12,6 +13,11 @@ const METHODS = {
   tofu: { storeFingerprint: 3, verifyFingerprint: 3 },
 };
 const KINDS = Object.keys(METHODS);
+
+/** Where a user's store is, as the addon's `chooseStores` takes it. */
+const MEMORY = 0;
+const ADAPTER = 1;
+const EMBEDDED = 2;
 
 /** What is lost without each adapter. */
 const MEMORY_ONLY = {
@@ -53,7 +59,11 @@ class Storage {
       if (adapters[kind] && !takesUser(kind, adapters[kind])) this.#owners.set(adapters[kind], userId);
     }
     this.#adapters.set(userId, adapters);
-    return Object.fromEntries(KINDS.map((kind) => [kind, adapters[kind] !== undefined]));
+    // One file of ours is asked without a detour through JavaScript.
+    const file = KINDS.map((kind) => fileOf(adapters[kind])).find((file) => file !== undefined);
+    const place = (adapter) => (file !== undefined && fileOf(adapter) === file ? EMBEDDED : ADAPTER);
+    const places = KINDS.map((kind) => [kind, adapters[kind] === undefined ? MEMORY : place(adapters[kind])]);
+    return { choice: Object.fromEntries(places), file };
   }
 
   async #made(userId) {

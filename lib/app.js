@@ -124,8 +124,9 @@ async function open(config) {
   const backendUrl = check.backendUrl(config.backendUrl);
   const warn = check.warner(config);
   check.warnAboutConfig(config, warn);
-  const { storageAdapters = {}, productionMode: production = false } = config;
-  const storage = new Storage(storageAdapters, { production, warnOnce: check.warnOnce(warn, config) });
+  const { storageAdapters, productionMode: production = false } = config;
+  // Awaited where it is a promise, as embeddedStorage's: what is wrong with it is known before anybody connects.
+  const storage = new Storage((await storageAdapters) ?? {}, { production, warnOnce: check.warnOnce(warn, config) });
   check.productionRelay(config);
   return [await Link.open(native, storage), { backendUrl, warn }];
 }

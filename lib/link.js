@@ -52,7 +52,8 @@ class Link {
     const number = (this.#numbers += 1);
     this.#inboxes.set(number, inbox);
     try {
-      this.#native.chooseStores(userId, await this.#storage.choose(userId));
+      const { choice, file } = await this.#storage.choose(userId);
+      this.#native.chooseStores(userId, choice, file);
       const client = await this.#native.connect(userId, number);
       this.#stayAlive();
       return { client, number };

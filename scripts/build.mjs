@@ -28,6 +28,19 @@ export function build({ release = false, target = hostTriple(), flags = [] } = {
   replace(join(built, binary), join(root, binary), 0o755);
 }
 
+/**
+ * The addon with what a test needs to look for root keys in memory. Lies among cargo's outputs, far from
+ * what is packed. Returns its path.
+ */
+export function buildTestAddon(target = hostTriple()) {
+  const built = join(targetDir(), target, 'local');
+  const features = ['--features', 'stvor-sdk/test-hooks'];
+  run('cargo', ['build', '--quiet', '--profile', 'local', '--target', target, ...packages, ...features]);
+  const addon = join(built, 'stvor.test-hooks.node');
+  replace(join(built, libraryName(target)), addon);
+  return addon;
+}
+
 /** Puts a copy in place in one step, so that a running program keeps the file it has open. */
 function replace(from, to, mode = 0o644) {
   const fresh = `${to}.new`;

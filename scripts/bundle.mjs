@@ -1,22 +1,31 @@
 // The package's JavaScript in few files: Node.js takes longer to find, read and wrap a dozen small
 // ones than to load the addon. The public entry points stay files of their own; everything that they
 // share goes into bundle.js, each module still a function of its own. What reads and writes CBOR stays
-// outside: few programs send what needs it, and reading it would take a tenth of the time.
+// outside: few programs send what needs it, and reading it would take a tenth of the time. So does the
+// conformance suite, which only tests load.
 import { readFileSync, readdirSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import { root } from './cargo.mjs';
 
-const seldom = ['lib/structured.js', 'lib/cborg.js'];
-const library = readdirSync(join(root, 'lib')).map((name) => `lib/${name}`);
+const library = filesIn('lib');
+const seldom = ['lib/structured.js', 'lib/cborg.js', ...library.filter((path) => path.startsWith('lib/conformance/'))];
 const shared = ['platform.js', 'ratchet.js', ...library].filter((path) => !seldom.includes(path));
 const isShared = (path) => shared.includes(path);
+
+function filesIn(directory) {
+  const entries = readdirSync(join(root, directory), { withFileTypes: true });
+  return entries.flatMap((entry) => {
+    const path = `${directory}/${entry.name}`;
+    return entry.isDirectory() ? filesIn(path) : [path];
+  });
+}
 
 /** The files to pack instead of the checkout's: path -> text, or null for a file that is left out. */
 export function bundle(paths) {
   const entries = paths.filter((path) => /^[^/]*\.js$/.test(path) && path !== 'binding.js' && !isShared(path));
   return {
     ...Object.fromEntries(shared.map((path) => [path, null])),
-    ...Object.fromEntries([...entries, 'lib/structured.js'].map((path) => [path, entry(path)])),
+    ...Object.fromEntries([...entries, ...seldom.filter((path) => path !== 'lib/cborg.js')].map((path) => [path, entry(path)])),
     'platform.js': front('platform.js'),
     'ratchet.js': front('ratchet.js'),
     'bundle.js': bundled(),

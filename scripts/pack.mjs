@@ -50,7 +50,7 @@ export function packMain(out) {
     const paths = contents(root).map(({ path }) => path);
     const bundled = bundle(paths);
     for (const path of paths.filter((path) => !(path in bundled))) copyInto(stage, path);
-    for (const [path, text] of Object.entries(bundled)) if (text !== null) writeFileSync(join(stage, path), text);
+    for (const [path, text] of Object.entries(bundled)) if (text !== null) writeInto(stage, path, text);
     writeJson(join(stage, 'package.json'), mainManifest());
     return pack(stage, out);
   });
@@ -97,6 +97,11 @@ function inStage(work) {
 function copyInto(stage, path) {
   mkdirSync(dirname(join(stage, path)), { recursive: true });
   copyFileSync(join(root, path), join(stage, path));
+}
+
+function writeInto(stage, path, text) {
+  mkdirSync(dirname(join(stage, path)), { recursive: true });
+  writeFileSync(join(stage, path), text);
 }
 
 function writeManifests() {

@@ -4,6 +4,7 @@
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { buildTestAddon } from './build.mjs';
 import { Failed, hostTriple, program, root, run, script } from './cargo.mjs';
 import { setup } from './setup.mjs';
 import { simulate } from './sim.mjs';
@@ -46,6 +47,7 @@ function types() {
 }
 
 function javascript() {
+  buildTestAddon(); // before the tests run, as they would wait for it and for the processor
   const directory = join(root, '__test__');
   const files = readdirSync(directory).filter((name) => name.endsWith('.test.mjs'));
   const timeout = Number.parseInt(process.versions.node) >= 20 ? [`--test-timeout=${fileTimeoutMs}`] : [];

@@ -12,6 +12,7 @@ use stvor_protocol::metrics::Attestation;
 use zeroize::Zeroizing;
 
 use crate::client::NativeClient;
+use crate::embedded::{EmbeddedStores, NativeEmbedded};
 use crate::error::to_js;
 use crate::events::{ClientEvents, Queue, Wake};
 use crate::stores::{Answer, JsStores};
@@ -27,13 +28,22 @@ pub struct NativeConfig {
     pub refuse_legacy_peers: bool,
 }
 
-/// Which of a user's stores are the facade's; the others are in memory.
+/// Where each of a user's stores is: 0 in memory, 1 an adapter of the facade's, 2 the embedded file.
 #[napi(object, object_to_js = false)]
 pub struct NativeChoice {
-    pub identity: bool,
-    pub sessions: bool,
-    pub replay: bool,
-    pub tofu: bool,
+    pub identity: u32,
+    pub sessions: u32,
+    pub replay: u32,
+    pub tofu: u32,
+}
+
+const ADAPTER: u32 = 1;
+const EMBEDDED: u32 = 2;
+
+enum Place<'a> {
+    Memory,
+    Adapter,
+    Embedded(&'a EmbeddedStores),
 }
 
 /// Counts over all users of an app.
@@ -82,24 +92,45 @@ impl NativeApp {
         Ok(Self { app, queue, memory, adapters, adapter_sessions, chosen })
     }
 
-    /// Says where a user's things are kept from the next [`connect`](Self::connect) on: for each
-    /// kind of store, whether it is the facade's.
+    /// Says where a user's things are kept from the next [`connect`](Self::connect) on.
     #[napi(catch_unwind)]
-    pub fn choose_stores(&self, user_id: String, adapters: NativeChoice) {
-        let NativeChoice { identity, sessions, replay, tofu } = adapters;
-        let mut stores = self.memory.clone();
-        if identity {
-            stores.identity = self.adapters.clone();
-        }
-        if sessions {
-            stores.sessions = self.adapter_sessions.clone();
-        }
-        if replay {
-            stores.replay = self.adapters.clone();
-        }
-        if tofu {
-            stores.tofu = self.adapters.clone();
-        }
+    pub fn choose_stores(
+        &self,
+        user_id: String,
+        choice: NativeChoice,
+        file: Option<&NativeEmbedded>,
+    ) {
+        let file = file.map(|file| &*file.stores);
+        let place = |number: u32| match (number, file) {
+            (ADAPTER, _) => Place::Adapter,
+            (EMBEDDED, Some(file)) => Place::Embedded(file),
+            _ => Place::Memory,
+        };
+        let memory = &self.memory;
+        let sessions = place(choice.sessions);
+        let with_sessions = matches!(sessions, Place::Embedded(_));
+        let stores = Stores {
+            identity: match place(choice.identity) {
+                Place::Memory => memory.identity.clone(),
+                Place::Adapter => self.adapters.clone(),
+                Place::Embedded(file) => file.identity(),
+            },
+            sessions: match sessions {
+                Place::Memory => memory.sessions.clone(),
+                Place::Adapter => self.adapter_sessions.clone(),
+                Place::Embedded(file) => file.sessions.clone(),
+            },
+            replay: match place(choice.replay) {
+                Place::Memory => memory.replay.clone(),
+                Place::Adapter => self.adapters.clone(),
+                Place::Embedded(file) => file.replay(with_sessions),
+            },
+            tofu: match place(choice.tofu) {
+                Place::Memory => memory.tofu.clone(),
+                Place::Adapter => self.adapters.clone(),
+                Place::Embedded(file) => file.tofu(),
+            },
+        };
         self.lock_chosen().insert(user_id, stores);
     }
 

@@ -5,6 +5,7 @@
 mod app;
 mod client;
 mod content;
+mod embedded;
 mod error;
 mod events;
 mod import;
@@ -15,3 +16,5 @@ mod random;
 mod ratchet;
 mod safety_number;
 mod stores;
+#[cfg(feature = "test-hooks")]
+mod test_hooks;

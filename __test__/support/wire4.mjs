@@ -86,11 +86,38 @@ export const carriesContent = (frame) => payloadLength(frame) > 900;
 /** The compressed form of a public key. */
 export const compressed = (point) => Buffer.concat([Buffer.from([2 + (point[64] & 1)]), point.subarray(1, 33)]);
 
-/** The ML-KEM-768 key in a bundle of `user`'s, with which anybody can make a bundle of their own. */
-export function kemKeyOf(bundle, user) {
-  const at = 1 + 1 + Buffer.byteLength(user) + 4 + 4 + 65 + 4;
-  return Buffer.from(bundle.v4, 'base64url').subarray(at, at + 1184);
+/** Where the fields of a bundle's `v4` stand behind the user id, which is shorter than 128 bytes: offset, length. */
+const V4_PLACES = {
+  capabilities: [0, 4],
+  'signed prekey id': [4, 4],
+  'signed prekey': [8, 65],
+  'KEM key id': [73, 4],
+  'KEM key': [77, 1184],
+  'valid from': [1261, 8],
+  'valid until': [1269, 8],
+  signature: [1277, Infinity],
+};
+
+function v4Field(bytes, name) {
+  if (name === 'version') return bytes.subarray(0, 1);
+  if (name === 'user id') return bytes.subarray(2, 2 + bytes[1]);
+  const [offset, length] = V4_PLACES[name];
+  return bytes.subarray(2 + bytes[1]).subarray(offset, offset + length);
 }
+
+/** A bundle with another value in a field of its `v4`; `change` as for {@link altered}. */
+export function alteredV4(bundle, name, change = flipLastBit) {
+  const bytes = Buffer.from(bundle.v4, 'base64url');
+  const field = v4Field(bytes, name);
+  change(field)?.copy(field);
+  return { ...bundle, v4: bytes.toString('base64url') };
+}
+
+/** The ML-KEM-768 key in a bundle, with which anybody can make a bundle of their own. */
+export const kemKeyOf = (bundle) => v4Field(Buffer.from(bundle.v4, 'base64url'), 'KEM key');
+
+/** What a bundle looks like to whoever is not to see that its owner has wire 4. */
+export const stripped = ({ v4, ...bundle }) => bundle;
 
 /** A bundle that the owner of `identity` and `prekey` signs for `user`; times in milliseconds. */
 export function bundle(user, { identity, prekey }, { kemKey, id = 1, validFrom = 0, validUntil }) {

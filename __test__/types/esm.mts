@@ -11,15 +11,20 @@ import {
   generateFingerprint,
   generateKeyPair as generateFromRoot,
   importLegacy,
+  postgresStorage,
+  redisReplayCache,
+  RedisReplayCache,
   SafetyNumber,
   verifyAttestation,
   verifyMetricsSignature,
 } from '@stvor/sdk';
 import type { Attestation, AttestationVerdict, IdentityChange, ImportAdapters, LegacyImport, Unsubscribe } from '@stvor/sdk';
-import type { DecryptedMessage, ErrorCode, IIdentityStore, Metrics, Receipt, SendResult, StvorAppConfig } from '@stvor/sdk';
+import type { DecryptedMessage, ErrorCode, IIdentityStore, Metrics, PostgresStorage, Receipt, SendResult, StorageAdapters, StvorAppConfig } from '@stvor/sdk';
 import { decryptMessage, encryptMessage, establishSession, generateKeyPair } from '@stvor/sdk/ratchet';
 import type { KeyPair, SessionState } from '@stvor/sdk/ratchet';
 import { startMockRelay } from '@stvor/sdk/mock-relay';
+import { adapterCases, checkAdapters } from '@stvor/sdk/testing';
+import type { ConformanceReport } from '@stvor/sdk/testing';
 import type { MockRelay } from '@stvor/sdk/mock-relay';
 
 const config: StvorAppConfig = { appToken: 'stvor_dev_test123', relayUrl: 'ws://localhost:4444', timeout: 5_000, pollIntervalMs: 500, legacyPeers: 'refuse' };
@@ -142,3 +147,23 @@ const bytesAreTyped: IsAny<KeyPair['publicKey']> = false;
 const contentIsTyped: IsAny<DecryptedMessage['content']> = false;
 const codes: Record<'OUTBOX_FULL' | 'PROTOCOL_MISMATCH' | 'RECEIPT_TIMEOUT' | 'INVALID_CONTENT', string> = STVOR_ERRORS;
 void [bytesAreTyped, contentIsTyped, codes];
+
+// Storage: the provided stores are adapters, alone and combined, and so are stores written by hand.
+const storage: PostgresStorage = postgresStorage({ pool: { query: async () => ({ rows: [] }) }, key: new Uint8Array(32) });
+const cache: RedisReplayCache = redisReplayCache({ url: 'redis://localhost', ttlSeconds: 300 });
+const adapters: StorageAdapters = { ...storage, replay: cache };
+const own: StorageAdapters = {
+  identity: { getIdentityKeyPair: async () => generateKeyPair() },
+  sessions: { save() {}, load: () => null },
+  replay: { checkAndMark: (peerId, nonce, userId) => nonce.length === peerId.length + userId.length },
+  tofu: { storeFingerprint: async () => {}, verifyFingerprint: async (_peerId, fingerprint) => fingerprint === '' || null },
+};
+const report: ConformanceReport = await checkAdapters(own, { reopen: () => own, only: ['replay'], oneWriter: true });
+await checkAdapters((userId) => (userId === 'alice' ? adapters : own));
+for (const { name, run } of adapterCases({ replay: cache })) console.log(name, (await run())?.skipped, report.passed);
+await storage.close();
+// @ts-expect-error one of the four is missing
+const incomplete: StorageAdapters = { identity: own.identity, sessions: own.sessions, replay: cache };
+// @ts-expect-error a nonce is bytes
+await cache.checkAndMark('bob', 'nonce', 'alice');
+console.log(incomplete, new RedisReplayCache({ client: { set: async () => 'OK' } }).perUser);

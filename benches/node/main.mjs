@@ -1,5 +1,5 @@
 // The table of figures that the package has to meet, all from one run: `node main.mjs [--json] [ROWS…]`
-// with ROWS out of size, import, ratchet, delivery, relay, growth; all of them without.
+// with ROWS out of the names of `sources` below, and growth; all of them without.
 import { cpus } from 'node:os';
 import { installPackage } from './package-under-test.mjs';
 import { number, table } from './report.mjs';
@@ -9,16 +9,26 @@ const json = args.includes('--json');
 const wanted = args.filter((arg) => !arg.startsWith('-'));
 const want = (name) => wanted.length === 0 || wanted.includes(name);
 
-const sizes = installPackage();
-const rows = [];
-/** Modules are loaded only now: what they measure has just been installed. */
+/** Modules are loaded only when their rows are measured: what they measure is installed before. */
 const sources = {
   ratchet: async () => (await import('./rows/ratchet.mjs')).ratchetRows(),
+  wire4: async () => (await import('./rows/wire4.mjs')).wire4Rows(),
+  frames: async () => (await import('./rows/frames.mjs')).frameRows(),
   import: async () => (await import('./rows/import.mjs')).importRows(),
   size: async () => (await import('./rows/size.mjs')).sizeRows(sizes),
   delivery: async () => (await import('./rows/delivery.mjs')).deliveryRows(),
   relay: async () => (await import('./rows/relay.mjs')).relayRows(),
+  memory: async () => (await import('./rows/memory.mjs')).memoryRows(),
 };
+const known = [...Object.keys(sources), 'growth'];
+const unknown = wanted.find((name) => !known.includes(name));
+if (unknown) {
+  console.error(`no rows are called ${unknown}; there are ${known.join(', ')}`);
+  process.exit(1);
+}
+
+const sizes = installPackage();
+const rows = [];
 for (const [name, source] of Object.entries(sources)) {
   if (!want(name)) continue;
   process.stderr.write(`measuring: ${name} …\n`);

@@ -1,19 +1,31 @@
-// The two relays, each as a process of its own on a free port.
+// The relays, each as a process of its own on a free port.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
+import { example } from './examples.mjs';
 
 const require = createRequire(import.meta.url);
 
 /** The bundled mock relay: `{url, pid, close()}`. */
-export async function mockRelay() {
+export function mockRelay() {
   const { binaryPath } = require('./node_modules/@stvor/sdk/platform.js');
-  const child = spawn(binaryPath(), ['mock-relay', '--port', '0', '--output', 'json', '--exit-on-stdin-close'], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
+  return nativeRelay(binaryPath(), ['mock-relay', '--port', '0', '--output', 'json', '--exit-on-stdin-close']);
+}
+
+/**
+ * Two of the mock relay's kind, `[wire4, wire3]`: the second takes out of bundles what tells of wire 4, so
+ * that clients of ours speak wire 3. Both are behind the same front, whose cost thus falls on both.
+ */
+export function relaysOfBothWires() {
+  const program = example('stvor-relay', 'without_v4');
+  return Promise.all([nativeRelay(program, ['--keep']), nativeRelay(program, [])]);
+}
+
+async function nativeRelay(program, args) {
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
   const { url } = JSON.parse(await firstLine(child));
   return { url, pid: child.pid, close: () => child.stdin.end() };
 }

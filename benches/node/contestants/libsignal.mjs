@@ -24,8 +24,8 @@ class Party extends signal.SessionStore {
     return addresses.map((address) => this.sessions.get(address.name()));
   }
 
-  /** Signed prekey and KEM prekey as published, without a one-time prekey: as few operations as possible. */
-  bundle() {
+  /** Signed prekey and KEM prekey as published. Without a one-time prekey: as few operations as possible. */
+  bundle({ oneTimePrekey = false } = {}) {
     const signed = signal.PrivateKey.generate();
     const signature = this.identity.privateKey.sign(signed.getPublicKey().serialize());
     const kem = signal.KEMKeyPair.generate();
@@ -33,7 +33,8 @@ class Party extends signal.SessionStore {
     this.prekeys.signed = signal.SignedPreKeyRecord.new(1, 0, signed.getPublicKey(), signed, signature);
     this.prekeys.kem = signal.KyberPreKeyRecord.new(1, 0, kem, kemSignature);
     const key = this.identity.publicKey;
-    return signal.PreKeyBundle.new(1, 1, null, null, 1, signed.getPublicKey(), signature, key, 1, kem.getPublicKey(), kemSignature);
+    const oneTime = oneTimePrekey ? this.prekeys.addOneTime() : [null, null];
+    return signal.PreKeyBundle.new(1, 1, ...oneTime, 1, signed.getPublicKey(), signature, key, 1, kem.getPublicKey(), kemSignature);
   }
   establish(peer, bundle) {
     return signal.processPreKeyBundle(bundle, peer.address, this.address, this, this.identities);
@@ -80,8 +81,15 @@ class Identities extends signal.IdentityKeyStore {
 }
 
 class Prekeys {
+  /** Returns id and public key. The prekey stays after use, so that every set-up has one. */
+  addOneTime() {
+    const key = signal.PrivateKey.generate();
+    this.oneTime = signal.PreKeyRecord.new(1, key.getPublicKey(), key);
+    return [1, key.getPublicKey()];
+  }
   async getPreKey() {
-    throw new Error('no one-time prekeys are published');
+    if (!this.oneTime) throw new Error('no one-time prekey is published');
+    return this.oneTime;
   }
   async getSignedPreKey() {
     return this.signed;
@@ -123,10 +131,14 @@ export async function pingPong(text) {
 }
 
 /** From keys and a published bundle to the first message read; the keys are made outside the timing. */
-export async function setUp(text) {
+export const setUp = (text) => setUpWith(text, { oneTimePrekey: false });
+
+export const setUpWithOneTimePrekey = (text) => setUpWith(text, { oneTimePrekey: true });
+
+async function setUpWith(text, options) {
   const parties = [new Party('alice'), new Party('bob')];
   const [alice, bob] = parties;
-  const bundle = bob.bundle();
+  const bundle = bob.bundle(options);
   return async (n) => {
     for (let i = 0; i < n; i++) {
       for (const party of parties) party.sessions.clear();

@@ -3,9 +3,8 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { hostTriple, run, targetDir } from '../../../scripts/cargo.mjs';
+import { example } from '../examples.mjs';
 import { median } from '../measure.mjs';
 import { documentedRelay, mockRelay } from '../relays.mjs';
 import { more, number, within } from '../report.mjs';
@@ -16,7 +15,7 @@ const connections = 1_000;
 const mebibyte = 2 ** 20;
 
 export async function relayRows() {
-  const load = buildGenerator();
+  const load = example('stvor-relay', 'load');
   const rate = await inTurns((start) => messagesPerCpuSecond(start, load));
   const memory = await inTurns((start) => idleMemory(start, load));
   const peer = 'relay-server.mjs';
@@ -42,14 +41,6 @@ export async function relayRows() {
       method: `resident set of a fresh relay each turn (${added}); median of ${rounds}`,
     }),
   ];
-}
-
-/** The generator is not what is measured: the quickly built profile serves. */
-function buildGenerator() {
-  const target = hostTriple();
-  const args = ['build', '--profile', 'local', '--target', target, '-p', 'stvor-relay', '--example', 'load'];
-  run('cargo', args, { stdio: ['ignore', 2, 2] });
-  return join(targetDir(), target, 'local', 'examples', process.platform === 'win32' ? 'load.exe' : 'load');
 }
 
 async function inTurns(measure) {

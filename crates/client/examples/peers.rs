@@ -126,10 +126,18 @@ impl Events for Ears {
     fn error(&self, _: Error) {}
 }
 
-/// Bytes of memory in use by this process; 0 where the system does not say.
+/// Bytes of memory in use by this process.
 fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
-    kib.unwrap_or(0) * 1024
+    let kib = match std::fs::read_to_string("/proc/self/status") {
+        Ok(status) => {
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+            line.expect("a resident set").trim_end_matches("kB").to_owned()
+        }
+        Err(_) => {
+            let pid = std::process::id().to_string();
+            let ps = std::process::Command::new("ps").args(["-o", "rss=", "-p", &pid]).output();
+            String::from_utf8(ps.expect("ps").stdout).expect("text")
+        }
+    };
+    kib.trim().parse::<usize>().expect("a number") * 1024
 }

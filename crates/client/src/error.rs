@@ -348,6 +348,16 @@ impl Error {
         .about(id)
     }
 
+    pub(crate) fn pending_full(id: &str) -> Self {
+        Self::new(
+            Code::OutboxFull,
+            format!("Too many messages wait for earlier ones; one of \"{id}\" is not kept."),
+            "Nothing is lost: the message is sent again when what is missing has come.",
+        )
+        .retryable()
+        .about(id)
+    }
+
     pub(crate) fn receipt_timeout(id: &str) -> Self {
         Self::new(
             Code::ReceiptTimeout,

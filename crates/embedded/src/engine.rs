@@ -4,9 +4,7 @@
 //! that are not what it wrote. Both end here: as an [`Error`], with a database that goes on from
 //! the last commit that was acknowledged.
 
-use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{Database, ReadTransaction, ReadableDatabase, TableDefinition, WriteTransaction};
@@ -76,8 +74,7 @@ impl Engine {
     ///
     /// [`Error::Damaged`] if a page is not what was written; [`Error::Io`].
     pub(crate) fn open(disk: Arc<dyn Disk>, key: &FileKey, cache: usize) -> Result<Self, Error> {
-        let (volume, _) = Volume::open(disk, key)?;
-        let volume = Arc::new(volume);
+        let volume = Arc::new(Volume::open(disk, key)?);
         let database = Some(open(&volume, cache)?);
         let opened = Opened { database, volume, generation: 0 };
         Ok(Self { cache, opened: RwLock::new(Some(opened)) })
@@ -113,7 +110,7 @@ impl Engine {
         let opened = self.opened.write().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Opened { database, volume, .. }) = opened else { return };
         // A file that cannot be marked is one that was left open: whole, and checked when opened.
-        if catch(|| Ok(drop(database))).is_ok() {
+        if discard(database) {
             let _ = volume.mark_closed();
         }
     }
@@ -160,7 +157,7 @@ impl Engine {
         }
         // Held first: whatever a database that failed writes when it is dropped is forgotten.
         opened.volume.take_back();
-        let _ = catch(|| Ok(drop(opened.database.take())));
+        discard(opened.database.take());
         opened.volume.take_back();
         opened.database = Some(open(&opened.volume, self.cache)?);
         opened.generation += 1;
@@ -168,24 +165,31 @@ impl Engine {
     }
 }
 
-/// Opens redb on a held volume, and every page of it is checked: by redb itself if the file was
-/// left open, by us if it was closed.
+/// Opens redb on a held volume. The volume has redb take every file for one that was left open,
+/// so redb checks every page of it; of a file that was not, the last commit has to be whole.
 fn open(volume: &Arc<Volume>, cache: usize) -> Result<Database, Error> {
+    let may_be_torn = volume.may_be_torn();
     let result = catch(|| {
-        let checked = Rc::new(Cell::new(false));
         let mut builder = Database::builder();
-        let seen = checked.clone();
-        builder.set_cache_size(cache).set_repair_callback(move |_| seen.set(true));
-        let mut database = builder.create_with_backend(volume.backend())?;
-        if !checked.get() && !database.check_integrity()? {
-            return Err(redb::Error::Corrupted(String::new()));
-        }
-        Ok(database)
+        builder.set_cache_size(cache).set_repair_callback(move |repair| {
+            // redb tells steps of a repair by numbers: this one comes only if the last commit has
+            // turned out not to be whole.
+            let goes_back = repair.progress() > 0.0 && repair.progress() < 0.5;
+            if goes_back && !may_be_torn {
+                repair.abort();
+            }
+        });
+        Ok(builder.create_with_backend(volume.backend())?)
     });
     match volume.failure() {
         Some(kind) if result.is_err() => Err(std::io::Error::from(kind).into()),
         _ => result,
     }
+}
+
+/// Drops a database, which writes; whether it did so without a panic.
+fn discard(database: Option<Database>) -> bool {
+    catch_unwind(AssertUnwindSafe(move || drop(database))).is_ok()
 }
 
 /// Runs `f` and takes a panic for what it is here: pages that are not what redb wrote.

@@ -12,8 +12,11 @@ use crate::error::Error;
 use crate::header::{HEADER_LENGTH, Header};
 use crate::key::{FileKey, Key};
 
+/// A file that is locked, and its key.
+pub(crate) type Located = (Arc<dyn Disk>, FileKey);
+
 /// The file at `path`, locked, and its key. Made first if there is none.
-pub(crate) fn open(path: &Path, key: &Key) -> Result<(Arc<dyn Disk>, FileKey), Error> {
+pub(crate) fn open(path: &Path, key: &Key) -> Result<Located, Error> {
     loop {
         match OpenOptions::new().read(true).write(true).open(path) {
             Ok(file) => {
@@ -50,7 +53,7 @@ pub(crate) fn fill(disk: &Arc<dyn Disk>, key: &Key) -> Result<FileKey, Error> {
 
 /// Makes the file beside its place and moves it there when it is whole and durable. `None` if
 /// another file has taken the place meanwhile.
-fn create(path: &Path, key: &Key) -> Result<Option<(Arc<dyn Disk>, FileKey)>, Error> {
+fn create(path: &Path, key: &Key) -> Result<Option<Located>, Error> {
     let unfinished = beside(path)?;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);

@@ -50,9 +50,10 @@ impl Key {
         salt: &[u8; 32],
     ) -> Result<FileKey, Error> {
         match (&self.0, derivation) {
-            (Source::Bytes(bytes), Derivation::None) => Ok(FileKey::new(salt, &**bytes)),
+            (Source::Bytes(bytes), Derivation::None) => Ok(FileKey::new(salt, bytes)),
             (Source::Passphrase(passphrase), Derivation::Argon2id(cost)) => {
-                Ok(FileKey::new(salt, &*cost.stretch(passphrase.as_bytes(), salt)?))
+                let stretched = cost.stretch(passphrase.as_bytes(), salt)?;
+                Ok(FileKey::new(salt, &stretched))
             }
             _ => Err(Error::WrongKey),
         }

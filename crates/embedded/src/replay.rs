@@ -187,6 +187,12 @@ impl Nonces {
         }
     }
 
+    /// Rows in the file.
+    #[cfg(test)]
+    pub(crate) fn rows(&self) -> usize {
+        self.lock().rows.len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // No change leaves the maps in pieces.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

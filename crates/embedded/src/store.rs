@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use crate::disk::Disk;
 use crate::engine::{Engine, FINGERPRINTS, IDENTITIES, RECORDS, Table};
 use crate::error::Error;
-use crate::file;
+use crate::file::{self, Located};
 use crate::key::{FileKey, Key};
 use crate::replay::{Clock, Mark, Nonces, system_clock};
 use crate::seal::{Row, Sealer};
@@ -126,7 +126,7 @@ impl Store {
     /// Opens what `locate` finds, in a thread of its own: finding takes the time of Argon2id.
     pub(crate) async fn start(
         options: Options,
-        locate: impl FnOnce() -> Result<(Arc<dyn Disk>, FileKey), Error> + Send + 'static,
+        locate: impl FnOnce() -> Result<Located, Error> + Send + 'static,
     ) -> Result<Self, Error> {
         let (reply, opened) = oneshot::channel();
         let writer = spawn("stvor-store", move || {
@@ -300,6 +300,11 @@ impl Store {
             // An error says that the thread has ended without us: it was closed before.
             let _ = closed.await;
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn remembered_rows(&self) -> usize {
+        self.inner.shared.nonces.rows()
     }
 
     async fn get(

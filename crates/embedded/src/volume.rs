@@ -46,6 +46,9 @@ struct State {
     header: [u8; REDB_HEADER],
     durable_header: [u8; REDB_HEADER],
     held: Option<Overlay>,
+    /// Whether redb's header is one that was durable: then so is everything it leads to, and a
+    /// page that is not what it says is damaged. Otherwise it may be half of a commit.
+    settled: bool,
     failure: Option<io::ErrorKind>,
 }
 
@@ -58,6 +61,14 @@ impl State {
         }
         self.durable_header = self.header;
     }
+
+    /// Starts to hold what is written; so far, redb's header.
+    fn hold(&mut self) {
+        let mut held = Overlay::default();
+        // The rest of the header's page is zero.
+        held.write(0, &self.header, |_, block| block.fill(0));
+        self.held = Some(held);
+    }
 }
 
 impl Volume {
@@ -66,15 +77,15 @@ impl Volume {
         disk.write_at(0, &[0; DATA as usize])?;
         let header = [0; REDB_HEADER];
         let mark = Mark { sequence: 0, closed: false, logical: 0, physical: DATA, header };
-        Ok(Self::new(disk, key, mark, 0, header, None))
+        Ok(Self::new(disk, key, mark, 0, header))
     }
 
-    /// The volume of a file, held, and whether the file had been closed.
+    /// The volume of a file, held.
     ///
     /// # Errors
     ///
     /// [`Error::Damaged`] if the file is not as its mark says, or has none.
-    pub(crate) fn open(disk: Arc<dyn Disk>, key: &FileKey) -> Result<(Self, bool), Error> {
+    pub(crate) fn open(disk: Arc<dyn Disk>, key: &FileKey) -> Result<Self, Error> {
         let marks = MarkKey::new(key);
         let mut found: Option<(u64, Mark)> = None;
         for slot in [0, 1] {
@@ -93,15 +104,14 @@ impl Volume {
         if physical < mark.physical || !mark.fits(&header) {
             return Err(Error::Damaged);
         }
-        let closed = mark.closed;
-        let mut held = Overlay::default();
-        if !closed {
-            header = left_open(header);
-            held.write(0, &header, |_, block| block.fill(0));
+        let settled = mark.closed;
+        let volume = Self::new(disk, key, mark, slot, left_open(header));
+        {
+            let mut state = volume.lock();
+            (state.physical, state.settled) = (physical, settled);
+            state.hold();
         }
-        let volume = Self::new(disk, key, mark, slot, header, Some(held));
-        volume.lock().physical = physical;
-        Ok((volume, closed))
+        Ok(volume)
     }
 
     fn new(
@@ -110,7 +120,6 @@ impl Volume {
         mark: Mark,
         durable_slot: u64,
         header: [u8; REDB_HEADER],
-        held: Option<Overlay>,
     ) -> Self {
         let state = State {
             logical: mark.logical,
@@ -121,7 +130,8 @@ impl Volume {
             mark_is_durable: true,
             header,
             durable_header: header,
-            held,
+            held: None,
+            settled: false,
             failure: None,
         };
         Self { disk, key: MarkKey::new(key), state: Mutex::new(state) }
@@ -130,6 +140,11 @@ impl Volume {
     /// The storage to give to redb.
     pub(crate) fn backend(self: &Arc<Self>) -> Backend {
         Backend(self.clone())
+    }
+
+    /// Whether redb may find its last commit torn and go back to the one before.
+    pub(crate) fn may_be_torn(&self) -> bool {
+        !self.lock().settled
     }
 
     /// Whether nothing has been written since the volume was opened or taken back.
@@ -147,9 +162,7 @@ impl Volume {
     pub(crate) fn take_back(&self) {
         let mut state = self.lock();
         state.header = left_open(state.durable_header);
-        let mut held = Overlay::default();
-        held.write(0, &state.header, |_, block| block.fill(0));
-        state.held = Some(held);
+        state.hold();
         state.logical = state.mark.logical;
         state.written = state.logical;
         state.failure = None;
@@ -179,8 +192,9 @@ impl Volume {
             }
         }
         self.sync(state)?;
+        state.settled = true;
         state.written = state.written.max(state.held.take().map_or(0, |held| held.end()));
-        Ok(self.cut(state)?)
+        Ok(())
     }
 
     /// Says that redb has closed the file and everything in it is durable.
@@ -230,16 +244,6 @@ impl Volume {
             state.is_durable();
             Ok(())
         })
-    }
-
-    /// Cuts redb's length. The file keeps its blocks, but what grows again has to be zero.
-    fn cut(&self, state: &mut State) -> io::Result<()> {
-        if state.logical < state.written {
-            let end = state.physical.min(DATA + state.written);
-            self.zero(DATA + state.logical, end)?;
-            state.written = state.logical;
-        }
-        Ok(())
     }
 
     /// Makes the file at least `end` long, and more if the disk has more.
@@ -337,14 +341,19 @@ impl Volume {
 
     fn set_len(&self, length: u64) -> io::Result<()> {
         self.attempt(|state| {
-            if state.held.is_none() {
+            // Shrinking must not fail, and so does nothing: redb does it after a commit, which is
+            // durable by then. The file keeps its blocks; what grows again has to be zero.
+            if state.held.is_none() && length > state.logical {
+                if state.logical < state.written {
+                    let end = state.physical.min(DATA + state.written);
+                    self.zero(DATA + state.logical, end)?;
+                    state.written = state.logical;
+                }
                 if length > state.mark.logical {
                     // Durable before redb's header can count on it.
                     self.put_mark(state, |mark| mark.logical = length)?;
                     self.sync(state)?;
                 }
-                state.logical = length;
-                return self.cut(state);
             }
             state.logical = length;
             Ok(())

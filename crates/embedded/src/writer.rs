@@ -2,7 +2,7 @@
 //! answered after its sync.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use redb::{ReadableTable, WriteTransaction};
@@ -114,10 +114,7 @@ impl Writer {
             next = self.requests.try_recv().ok();
             if next.is_none() && batch.len() < expected {
                 let left = deadline.saturating_duration_since(Instant::now());
-                next = match self.requests.recv_timeout(left) {
-                    Ok(request) => Some(request),
-                    Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-                };
+                next = self.requests.recv_timeout(left).ok();
             }
         }
         batch

@@ -289,12 +289,20 @@ fn memory(rng: &mut ChaCha20Rng) {
     println!(r#"{{"record":{live},"sealed":{sealed},"inline":{}}}"#, size_of::<PeerRecord>());
 }
 
-/// Bytes of memory in use by this process; 0 where the system does not say.
+/// Bytes of memory in use by this process.
 fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
-    kib.unwrap_or(0) * 1024
+    let kib = match std::fs::read_to_string("/proc/self/status") {
+        Ok(status) => {
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+            line.unwrap().trim_end_matches("kB").to_owned()
+        }
+        Err(_) => {
+            let pid = std::process::id().to_string();
+            let ps = std::process::Command::new("ps").args(["-o", "rss=", "-p", &pid]).output();
+            String::from_utf8(ps.unwrap().stdout).unwrap()
+        }
+    };
+    kib.trim().parse::<usize>().unwrap() * 1024
 }
 
 fn main() {

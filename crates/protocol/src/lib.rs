@@ -26,7 +26,8 @@
 //! That is wire 3. Wire 4, which two of our clients speak, has the same ratchet under a handshake
 //! and associated data of its own: [`Prekeys`] and [`VerifiedV4`], and [`Sessions`] with a peer.
 //! [`StorageKey`] seals what is kept before it leaves.
-//! `docs/PROTOCOL.md` specifies the bytes.
+//! `docs/PROTOCOL.md` specifies the bytes. Root keys are shielded by `stvor-shield`, whose key comes
+//! from the operating system; no output depends on it.
 
 mod aead;
 mod bundle;

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use crate::curve::DhOutput;
 use crate::kdf::hkdf;
 use crate::keys::{IdentityKey, IdentityKeyPair, SignedPrekey, SignedPrekeyPair};
+use crate::root_key::leaving_none;
 use crate::secret::Secret;
 
 const INFO: &[u8] = b"X3DH";
@@ -33,10 +34,6 @@ impl SharedSecret {
     /// The 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         self.0.as_bytes()
-    }
-
-    pub(crate) fn into_secret(self) -> Secret<32> {
-        self.0
     }
 }
 
@@ -73,11 +70,13 @@ pub fn x3dh_symmetric(
 
 /// `HKDF(DH1 || DH2 || DH3)`
 fn combine(outputs: [&[u8; 32]; 3]) -> SharedSecret {
-    let mut ikm = Zeroizing::new([0; 96]);
-    for (part, dh) in ikm.chunks_exact_mut(32).zip(outputs) {
-        part.copy_from_slice(dh);
-    }
-    SharedSecret(Secret::copied_from(&hkdf::<32>(&SALT, &*ikm, INFO)))
+    leaving_none(|| {
+        let mut ikm = Zeroizing::new([0; 96]);
+        for (part, dh) in ikm.chunks_exact_mut(32).zip(outputs) {
+            part.copy_from_slice(dh);
+        }
+        SharedSecret(Secret::copied_from(&hkdf::<32>(&SALT, &*ikm, INFO)))
+    })
 }
 
 #[cfg(test)]

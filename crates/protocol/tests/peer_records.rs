@@ -21,6 +21,14 @@ struct User {
     record: PeerRecord,
 }
 
+impl User {
+    fn shown(&self, now: u64) -> PeerKeys {
+        let bundle = self.prekeys.local_keys().bundle().verify().unwrap();
+        let v4 = VerifiedV4::verify(&self.prekeys.v4(self.name), &bundle, self.name, now).unwrap();
+        PeerKeys { bundle, v4: Some(v4) }
+    }
+}
+
 struct World {
     now: u64,
     rng: ChaCha20Rng,
@@ -47,10 +55,7 @@ impl World {
     }
 
     fn begin(&mut self, from: &mut User, to: &User, one_time: Option<&OneTimePrekey>) {
-        let bundle = to.prekeys.local_keys().bundle().verify().unwrap();
-        let blob = to.prekeys.v4(to.name);
-        let v4 = VerifiedV4::verify(&blob, &bundle, to.name, self.now).unwrap();
-        let theirs = PeerKeys { bundle, v4: Some(v4) };
+        let theirs = to.shown(self.now);
         let parties = Parties { sender: from.name, recipient: to.name };
         let (ours, now, rng) = (&from.prekeys, self.now, &mut self.rng);
         let begun = from.record.begin(ours, parties, &theirs, one_time, now, None, rng);
@@ -214,6 +219,7 @@ fn a_bundle_that_was_replaced_and_one_without_wire_4_are_told_from_the_record() 
         VerifiedV4::verify(&prekeys.v4("bob"), &bundle, "bob", now).unwrap()
     };
     let old = of(&bob.prekeys, world.now);
+    assert_eq!(alice.record.newest_bundle_ms(), old.valid_until_ms(), "that of a first session");
     let later = world.now + 8 * 24 * 60 * 60 * 1000;
     let rotated = bob.prekeys.rotated(later, &mut world.rng).unwrap();
     let new = of(&rotated, later);
@@ -253,4 +259,74 @@ fn a_users_record_is_read_back_from_the_one_form_that_it_has() {
     assert_eq!(with(b"\x02\x03bob\x03bob"), Some(SavedRecordError::State), "twice");
     assert_eq!(with(b"\x01\x02\xff\xff"), Some(SavedRecordError::Malformed), "not UTF-8");
     assert_eq!(with(b"\x01\x03bob\0"), Some(SavedRecordError::Malformed), "left over");
+}
+
+/// Her numbers begin far below those of the identity before hers.
+#[test]
+fn another_identity_is_read_whatever_numbers_the_one_before_it_has_used() {
+    let mut world = World::new();
+    let (mut first, mut bob) = world.pair();
+    let sent = ["one", "two"].map(|text| world.send(&mut first, &bob, text));
+    assert_eq!(world.open(&mut bob, &first, &sent[0]), ["one"]);
+    let unhandled = world.try_open(&bob, &first, &sent[1]).unwrap();
+    bob.record = unhandled.record;
+    let waiting = unhandled.delivered[0].seq;
+
+    let mut second = world.user("alice");
+    second.record = PeerRecord::new(world.now - 60 * 60 * 1000);
+    let parties = Parties { sender: "alice", recipient: "bob" };
+    let (ours, shown) = (bob.prekeys.local_keys(), second.shown(world.now));
+    let next = bob.record.following(ours, &shown, parties, world.now, &mut world.rng);
+    bob.record = next.unwrap();
+    let (id, item) = {
+        let item = bob.record.legacy_inbox().next().unwrap();
+        (stvor_protocol::message_id("alice", "bob", waiting), item)
+    };
+    assert_eq!((item.id(), item.content().as_bytes()), (&*id, &b"two"[..]));
+
+    world.begin(&mut second, &bob, None);
+    let sent = world.send(&mut second, &bob, "from another");
+    assert_eq!(world.open(&mut bob, &second, &sent), ["from another"]);
+    // The application was given its number when it was the first identity's.
+    bob.record = bob.record.handled(waiting, world.now);
+    assert_eq!(bob.record.legacy_inbox().count(), 0);
+}
+
+#[test]
+fn a_peer_without_its_record_whose_clock_is_behind_gets_through() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = world.pair();
+    world.stream(&mut alice, &mut bob, 10, 0);
+    world.now += 60_000;
+    // Three minutes behind what it was.
+    let behind = world.now - 180_000;
+    alice.record = PeerRecord::new(behind);
+    world.begin(&mut alice, &bob, None);
+    let dropped = world.send(&mut alice, &bob, "after the loss");
+    assert!(world.open(&mut bob, &alice, &dropped).is_empty(), "bob has its number already");
+    world.now += 1_000;
+    let receipt = world.say(&mut bob, &alice).unwrap();
+    assert!(world.open(&mut alice, &bob, &receipt).is_empty());
+    let parties = Parties { sender: "alice", recipient: "bob" };
+    let again = alice.record.seal(parties, world.now, &mut world.rng).unwrap();
+    alice.record = again.record.clone();
+    assert_eq!(again.seq, dropped.seq, "to its sender it is the same");
+    assert_eq!(world.open(&mut bob, &alice, &again), ["after the loss"]);
+    world.stream(&mut alice, &mut bob, 10, 0);
+}
+
+/// Whoever has only claimed a name is not reminded of it.
+#[test]
+fn only_who_has_written_something_is_reminded_of_a_session_that_it_has_not_answered() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = world.pair();
+    assert!(!alice.record.is_unanswered(), "bob may have no part in it");
+    let first = world.send(&mut alice, &bob, "first");
+    world.open(&mut bob, &alice, &first);
+    assert!(!bob.record.is_unanswered());
+    let answer = world.send(&mut bob, &alice, "answer");
+    world.open(&mut alice, &bob, &answer);
+    world.now += 1;
+    world.begin(&mut alice, &bob, None);
+    assert!(alice.record.is_unanswered(), "bob knows of us, and may not know of this");
 }

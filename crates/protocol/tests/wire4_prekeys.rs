@@ -6,7 +6,8 @@ mod support;
 use std::collections::BTreeSet;
 
 use stvor_protocol::{
-    IdentityKeyPair, KeyError, MAX_ONE_TIME_PREKEYS, OneTimePrekey, Prekeys, SavedRecordError,
+    IdentityKeyPair, KeyError, LocalKeys, MAX_ONE_TIME_PREKEYS, OneTimePrekey, Prekeys,
+    SavedRecordError,
 };
 use support::wire4::{DAY, START, World};
 
@@ -68,6 +69,22 @@ fn one_time_prekeys_have_ids_that_do_not_come_again() {
     let (prekeys, _) = prekeys.with_one_time(MAX_ONE_TIME_PREKEYS, &mut world.rng);
     assert_eq!(prekeys.one_time_count(), MAX_ONE_TIME_PREKEYS);
     assert_eq!(prekeys.without_one_time(second[0].id()).one_time_count(), MAX_ONE_TIME_PREKEYS);
+}
+
+/// Whoever has lost their record gives no ids again that a relay still hands out.
+#[test]
+fn one_time_prekeys_of_a_new_record_have_other_ids_than_those_of_the_one_before() {
+    let mut world = World::new(3);
+    let keys = LocalKeys::generate(&mut world.rng);
+    let mut seen = BTreeSet::new();
+    for _ in 0..20 {
+        let record = Prekeys::new(&keys, world.now, &mut world.rng);
+        let (_, published) = record.with_one_time(100, &mut world.rng);
+        let ids: Vec<u32> = published.iter().map(OneTimePrekey::id).collect();
+        assert!(ids.windows(2).all(|pair| pair[1] == pair[0] + 1), "in the order of making");
+        assert!(ids[0] > 0 && ids[0] < 1 << 31, "far from their end");
+        assert!(ids.into_iter().all(|id| seen.insert(id)), "an id came again");
+    }
 }
 
 #[test]

@@ -282,6 +282,39 @@ fn a_message_from_the_future_is_refused_and_one_from_the_past_is_not() {
     assert_eq!(opened.timestamp_ms, START + 1);
 }
 
+/// Its rank would be the highest for as long as the clock was ahead.
+#[test]
+fn a_session_begun_by_a_clock_that_was_far_ahead_is_refused_and_begun_anew() {
+    let mut world = World::new(13);
+    let (mut alice, mut bob) = world.settled();
+    let right = world.now;
+    world.now += 3 * MAX_CLOCK_SKEW_MS;
+    world.begin(&mut alice, &bob, None);
+    world.now = right + 1_000;
+    let stamped_right = world.seal(&mut alice, b"stamped by a clock that is right again");
+    assert!(stamped_right.begun_ms() > world.now + MAX_CLOCK_SKEW_MS);
+    assert_eq!(world.open(&mut bob, &stamped_right), Err(Decrypt4Error::FutureTimestamp));
+
+    world.begin(&mut alice, &bob, None);
+    let again = world.seal(&mut alice, b"again");
+    assert!(again.begun_ms() <= world.now + MAX_CLOCK_SKEW_MS, "not above the impossible one");
+    assert_eq!(world.open(&mut bob, &again).unwrap(), b"again");
+    world.converse(&mut alice, &mut bob);
+}
+
+/// Whoever claims that a session of theirs began in the future cannot make us begin one that no
+/// peer accepts.
+#[test]
+fn no_session_is_begun_further_ahead_than_a_peer_accepts() {
+    let mut world = World::new(14);
+    let (mut alice, mut bob) = world.settled();
+    world.begin_after(&mut alice, &bob, None, Some(u64::MAX));
+    let healing = world.seal(&mut alice, b"healing");
+    assert_eq!(healing.begun_ms(), world.now + MAX_CLOCK_SKEW_MS);
+    assert_eq!(world.open(&mut bob, &healing).unwrap(), b"healing");
+    world.converse(&mut alice, &mut bob);
+}
+
 #[test]
 fn a_handshake_of_another_identity_is_refused_and_names_it() {
     let mut world = World::new(14);

@@ -46,7 +46,8 @@ pub(super) fn unrest(world: &World) -> String {
 
 /// Every message whose send was accepted was completed exactly once, in order, and both sides of
 /// each pair send on the same session. Where a disk went back in time, what that cannot but cost
-/// is excused: messages of a sender who has forgotten them, and repetitions to a recipient who has.
+/// is excused: messages of a sender who has forgotten them, and repetitions to a recipient who has,
+/// or from a sender whose clock went back as well.
 pub(super) fn check(world: &World) -> Result<(), Violation> {
     for from in 0..world.parties.len() {
         for to in (0..world.parties.len()).filter(|to| *to != from) {
@@ -88,6 +89,8 @@ fn delivered(world: &World, from: usize, to: usize) -> Result<(), Violation> {
             continue;
         }
         match seen.get(done.text.as_str()) {
+            // What was sent before the loss may overtake what is sent after it.
+            Some((id, _)) if *id != done.id && clock_went_back(world, from) => {}
             Some((id, _)) if *id != done.id => {
                 return violation(format!("{pair}: {} came under two ids", done.text));
             }
@@ -108,6 +111,11 @@ fn delivered(world: &World, from: usize, to: usize) -> Result<(), Violation> {
         seen.insert(&done.text, (&done.id, done.life));
     }
     Ok(())
+}
+
+/// Whether the party has lost its records together with the right time.
+fn clock_went_back(world: &World, party: usize) -> bool {
+    world.resets.iter().any(|reset| reset.party == party && reset.clock_too)
 }
 
 /// Whether the id was on the recipient's disk, not handled, at the start of some life.

@@ -21,6 +21,12 @@ use crate::link::Request;
 /// longest pause of a probe, several times over.
 const REST: Duration = Duration::from_secs(2 * 60 * 60);
 
+/// What clocks show at the beginning.
+const START_MS: u64 = 1_790_000_000_000;
+
+/// How far clocks go back, less than what peers take for nobody's clock.
+const SET_BACK_MS: usize = 120_000;
+
 /// What a schedule did.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Outcome {
@@ -55,13 +61,16 @@ pub(super) struct Attempt {
 pub(super) struct Reset {
     pub(super) party: usize,
     pub(super) at: usize,
+    /// The party's clock went back with them.
+    pub(super) clock_too: bool,
 }
 
 pub(super) struct World {
     pub(super) parties: Vec<Party>,
     relay: Relay,
     random: ChaCha20Rng,
-    clock: Clock,
+    /// Of each party.
+    clocks: Vec<Clock>,
     backups: Vec<Option<Files>>,
     pub(super) attempts: Vec<Attempt>,
     pub(super) resets: Vec<Reset>,
@@ -90,10 +99,11 @@ impl World {
             names[..count].iter().map(|name| Party::new(name, &mut random)).collect();
         let manners = Manners::drawn(&mut random);
         let relay = Relay::new(manners, ChaCha20Rng::seed_from_u64(random.next_u64()));
-        let clock = Clock::Virtual { start: Instant::now(), start_ms: 1_790_000_000_000 };
+        let clock = Clock::Virtual { start: Instant::now(), start_ms: START_MS };
+        let clocks = vec![clock; parties.len()];
         let backups = parties.iter().map(|_| None).collect();
         let (attempts, resets) = (Vec::new(), Vec::new());
-        Self { parties, relay, random, clock, backups, attempts, resets, crashes: 0 }
+        Self { parties, relay, random, clocks, backups, attempts, resets, crashes: 0 }
     }
 
     async fn run(mut self) -> Result<Outcome, Violation> {
@@ -128,7 +138,7 @@ impl World {
             return Ok(());
         }
         let peers: Vec<String> = self.parties.iter().map(|party| party.id.clone()).collect();
-        let started = self.parties[at].start(self.clock, &peers).await;
+        let started = self.parties[at].start(self.clocks[at], &peers).await;
         started.map_err(|error| Violation(format!("{} cannot start: {error}", peers[at])))
     }
 
@@ -146,10 +156,11 @@ impl World {
             13 => self.offline(at),
             14 => self.relay.forget(),
             15 if resets => self.backups[at] = Some(self.parties[at].disk.backup()),
-            16 if resets => self.go_back(at).await,
+            16 if resets => self.go_back(at, 0).await,
             17 if resets && self.draw(3) == 0 => {
                 self.backups[at] = Some(Files::new());
-                self.go_back(at).await;
+                let set_back_ms = self.draw(2) * self.draw(SET_BACK_MS);
+                self.go_back(at, set_back_ms as u64).await;
             }
             _ => {
                 self.start(at).await?;
@@ -185,12 +196,17 @@ impl World {
         }
     }
 
-    /// The party's records are replaced by older ones, or by none.
-    async fn go_back(&mut self, at: usize) {
+    /// The party's records are replaced by older ones, or by none, and its clock goes wrong by so
+    /// much, or is right again.
+    async fn go_back(&mut self, at: usize, set_back_ms: u64) {
         let Some(files) = self.backups[at].clone() else { return };
         self.die(at).await;
         self.parties[at].disk.restore(files);
-        self.resets.push(Reset { party: at, at: self.attempts.len() });
+        if let Clock::Virtual { start_ms, .. } = &mut self.clocks[at] {
+            *start_ms = START_MS - set_back_ms;
+        }
+        let clock_too = set_back_ms > 0;
+        self.resets.push(Reset { party: at, at: self.attempts.len(), clock_too });
     }
 
     /// Everybody writes once more to whom they wrote before: two whose disks went back, and who

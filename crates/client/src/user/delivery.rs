@@ -208,6 +208,9 @@ impl User {
     pub(super) fn set_timers(&mut self, touched: impl IntoIterator<Item = String>) {
         let (connected, now) = (self.link.is_connected(), Instant::now());
         for id in touched {
+            if let Some(peer) = self.peers.get_mut(&id) {
+                self.pending.count(peer); // a step that failed, another identity, a record just read
+            }
             let at = self.peers.get(&id).and_then(|peer| {
                 // Without a relay nothing can be sent; when it is back, everything is looked at.
                 let delivers = connected && peer.can_seal() && peer.speaks_wire4();

@@ -156,6 +156,11 @@ impl User {
         step: &mut Step,
     ) {
         let from = envelope.from.clone();
+        // Before its nonce is marked: it comes again.
+        let peer = self.peers.get(&from);
+        if !peer.is_some_and(|peer| self.pending.has_room(peer, &opened.record)) {
+            return self.events.error(Error::pending_full(&from));
+        }
         let Some(envelope) = self.admitted(envelope, &opened.record, nonce, step).await else {
             return;
         };
@@ -164,6 +169,7 @@ impl User {
         let is_new = peer.record().is_none();
         peer.heard();
         peer.working = Some(record);
+        self.pending.count(peer);
         let told = self.events.wants_receipts();
         if told || !peer.receipts.is_empty() {
             for seq in handled {

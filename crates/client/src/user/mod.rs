@@ -36,6 +36,7 @@ use crate::{Error, Stores};
 pub(crate) use identity::Waiter;
 use in_flight::InFlight;
 use peer::Peer;
+use prekeys::Allowance;
 pub(crate) use prekeys::wire_bundle;
 use step::Step;
 use timers::Timers;
@@ -112,6 +113,9 @@ struct User {
     /// When peers whose step failed are tried again.
     retry_at: Option<Instant>,
     held: peer::HeldTotal,
+    /// What waits in the records of all peers for an earlier message of the same peer.
+    pending: peer::PendingTotal,
+    allowance: Allowance,
 }
 
 impl UserTask {
@@ -138,6 +142,8 @@ impl UserTask {
             handled_again: Vec::new(),
             retry_at: Some(Instant::now()), // what an earlier stay has left is taken up at once
             held: peer::HeldTotal::default(),
+            pending: peer::PendingTotal::default(),
+            allowance: Allowance::new(Instant::now()),
             id,
             own,
             stores,
@@ -295,7 +301,7 @@ impl User {
         // While a store has just failed, what needs it waits.
         let others = match self.retry_at {
             Some(at) => Some(at),
-            None => self.timers.earliest().into_iter().chain([self.next_rotation()]).min(),
+            None => self.timers.earliest().into_iter().chain([self.next_renewal()]).min(),
         };
         self.in_flight.next_deadline().into_iter().chain(others).min()
     }
@@ -313,7 +319,7 @@ impl User {
             None => {}
         }
         self.alarms(now, step);
-        self.rotate(step);
+        self.renew_prekeys(step);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use stvor_protocol::delivery::{MAX_PENDING_BYTES, MAX_PENDING_MESSAGES};
 use stvor_protocol::{OneTimePrekey, PeerKeys, PeerRecord};
 use stvor_wire::PublicKeyBundle;
 use tokio::time::Instant;
@@ -21,6 +22,14 @@ const INTRODUCTION: Duration = Duration::from_secs(30);
 const MAX_HELD_FOR_PEER: usize = 1024;
 const MAX_HELD: usize = 8192;
 const MAX_HELD_BYTES: usize = 32 << 20;
+
+/// Messages of all peers of a user that wait in records for an earlier one of the same peer, with
+/// their bytes: as much as four peers may have by themselves. A relay that withholds a message of
+/// each peer, or that writes in names of its own making, would otherwise have us keep 16 MiB for
+/// each. Beyond this a message counts as lost on the way, as it does beyond what one peer may have:
+/// what is in order is still received, and what is not comes again.
+const MAX_PENDING_OF_ALL: usize = 4 * MAX_PENDING_MESSAGES;
+const MAX_PENDING_BYTES_OF_ALL: usize = 4 * MAX_PENDING_BYTES;
 
 /// Wire 3: messages lost on one sending chain before a fresh session is begun, and messages to one
 /// peer that the relay has not taken yet. Were all of them lost as well, the peer could still skip.
@@ -79,6 +88,8 @@ pub(super) struct Peer {
     pub(super) unconfirmed: u32,
     /// When the relay was last asked for the keys again.
     pub(super) refreshed_at: Option<Instant>,
+    /// What the record has in the [`PendingTotal`].
+    pending: (usize, usize),
 }
 
 /// Why the relay was asked for the keys of a peer.
@@ -160,6 +171,31 @@ pub(super) struct Held {
 pub(super) struct HeldTotal {
     messages: usize,
     bytes: usize,
+}
+
+/// Messages, and bytes of them, that wait in all records for an earlier one.
+#[derive(Debug, Default)]
+pub(super) struct PendingTotal {
+    messages: usize,
+    bytes: usize,
+}
+
+impl PendingTotal {
+    /// Whether the peer's record may take the place of the one so far.
+    pub(super) fn has_room(&self, peer: &Peer, record: &PeerRecord) -> bool {
+        let ((messages, bytes), (more, more_bytes)) = (peer.pending, record.pending_size());
+        (more <= messages && more_bytes <= bytes)
+            || (self.messages - messages + more <= MAX_PENDING_OF_ALL
+                && self.bytes - bytes + more_bytes <= MAX_PENDING_BYTES_OF_ALL)
+    }
+
+    /// Counts what the peer's record has now.
+    pub(super) fn count(&mut self, peer: &mut Peer) {
+        let pending = peer.record().map_or((0, 0), PeerRecord::pending_size);
+        let before = std::mem::replace(&mut peer.pending, pending);
+        self.messages = self.messages - before.0 + pending.0;
+        self.bytes = self.bytes - before.1 + pending.1;
+    }
 }
 
 fn size(envelope: &Envelope) -> usize {

@@ -1,8 +1,10 @@
 //! Our own prekeys: keeping one-time prekeys at the relay, and replacing the others every week.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
-use stvor_protocol::OneTimePrekey;
+use stvor_protocol::{OneTimePrekey, Prekeys};
 use stvor_wire::PublicKeyBundle;
 use tokio::time::Instant;
 
@@ -14,36 +16,95 @@ use crate::link::Request;
 const PUBLISHED: usize = 100;
 const FEW: usize = 25;
 
+/// One-time prekeys made at once at most: all of them, and all of them again for a relay that has
+/// forgotten them.
+const MOST_AT_ONCE: usize = 2 * PUBLISHED;
+
+/// How long it takes until one more may be made beyond these: a hundred an hour. A relay that always
+/// says that none are left would otherwise have us make keys for ever, and soon push those out that
+/// somebody is writing to us with. Who is written to by more people for the first time is written to
+/// without one.
+const ONE_MORE: Duration = Duration::from_secs(36);
+
+/// How many one-time prekeys may be made, and what the relay waits for.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    /// As of `since`.
+    left: usize,
+    since: Instant,
+    /// What the relay has said that it has, if it could not be given all that it lacks.
+    short: Option<usize>,
+}
+
+impl Allowance {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { left: MOST_AT_ONCE, since: now, short: None }
+    }
+
+    /// How many to make for a relay that has `left`; they are taken off.
+    fn take(&mut self, left: usize, now: Instant) -> usize {
+        self.short = None;
+        if left >= FEW {
+            return 0;
+        }
+        let earned = now.duration_since(self.since).as_secs() / ONE_MORE.as_secs();
+        self.since += ONE_MORE * u32::try_from(earned).unwrap_or(u32::MAX);
+        self.left = usize::try_from(earned).unwrap_or(usize::MAX).saturating_add(self.left);
+        self.left = self.left.min(MOST_AT_ONCE);
+        let count = self.left.min(PUBLISHED - left);
+        self.left -= count;
+        self.short = (left + count < FEW).then_some(left + count);
+        count
+    }
+
+    /// When a relay that was given too few may be given enough.
+    fn due(&self) -> Option<Instant> {
+        let lacking = FEW.saturating_sub(self.short?).saturating_sub(self.left).max(1);
+        Some(self.since + ONE_MORE * u32::try_from(lacking).unwrap_or(u32::MAX))
+    }
+}
+
 impl User {
     /// The relay says how many one-time prekeys it has left.
     pub(super) fn prekeys_left(&mut self, left: usize, step: &mut Step) {
-        if left >= FEW {
+        let count = self.allowance.take(left, Instant::now());
+        if count == 0 {
             return;
         }
         let own = step.user.as_ref().unwrap_or(&self.own);
-        let (prekeys, fresh) = own.prekeys().with_one_time(PUBLISHED - left, &mut self.random);
+        let (prekeys, fresh) = own.prekeys().with_one_time(count, &mut self.random);
         step.user = Some(own.with_prekeys(prekeys));
         let prekeys = fresh.iter().map(|key| (key.id(), BASE64.encode(key.as_bytes()))).collect();
         step.requests.push(Request::Publish { user: self.id.clone(), prekeys });
     }
 
-    /// Replaces the signed prekey and the KEM key when a week has passed.
-    pub(super) fn rotate(&mut self, step: &mut Step) {
+    /// Replaces the signed prekey and the KEM key when a week has passed, and gives the relay the
+    /// one-time prekeys that it could not be given before.
+    pub(super) fn renew_prekeys(&mut self, step: &mut Step) {
+        if self.allowance.due().is_some_and(|at| at <= Instant::now())
+            && let Some(left) = self.allowance.short
+        {
+            self.prekeys_left(left, step);
+        }
         let now_ms = self.clock.now_ms();
         let own = step.user.as_ref().unwrap_or(&self.own);
         let Some(prekeys) = own.prekeys().rotated(now_ms, &mut self.random) else { return };
-        let bundle = wire_bundle(&prekeys, &self.id);
+        // Who announces the keys that are known already is taken for somebody who was away.
+        if !prekeys.shows_the_same_as(own.prekeys()) {
+            let bundle = wire_bundle(&prekeys, &self.id);
+            step.requests.push(Request::Announce { user: self.id.clone(), bundle });
+        }
         step.user = Some(own.with_prekeys(prekeys));
-        step.requests.push(Request::Announce { user: self.id.clone(), bundle });
     }
 
-    pub(super) fn next_rotation(&self) -> Instant {
-        self.clock.instant(self.own.prekeys().next_rotation_ms())
+    pub(super) fn next_renewal(&self) -> Instant {
+        let rotation = self.clock.instant(self.own.prekeys().next_rotation_ms());
+        self.allowance.due().into_iter().fold(rotation, Instant::min)
     }
 }
 
 /// What others are shown.
-pub(crate) fn wire_bundle(prekeys: &stvor_protocol::Prekeys, user_id: &str) -> PublicKeyBundle {
+pub(crate) fn wire_bundle(prekeys: &Prekeys, user_id: &str) -> PublicKeyBundle {
     let bundle = prekeys.local_keys().bundle();
     PublicKeyBundle {
         identity_key: bundle.identity_key_base64url(),
@@ -57,4 +118,41 @@ pub(crate) fn wire_bundle(prekeys: &stvor_protocol::Prekeys, user_id: &str) -> P
 /// A one-time prekey as it travels; `None` if it is no such key.
 pub(super) fn parse_one_time(id: u32, key: &str) -> Option<OneTimePrekey> {
     OneTimePrekey::parse(id, &BASE64.decode(key).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_that_has_enough_is_given_none() {
+        let mut allowance = Allowance::new(Instant::now());
+        assert_eq!(allowance.take(FEW, allowance.since), 0);
+        assert_eq!(allowance.take(FEW - 1, allowance.since), PUBLISHED - FEW + 1);
+        assert_eq!(allowance.due(), None);
+    }
+
+    #[test]
+    fn a_relay_that_always_says_none_left_is_given_a_hundred_an_hour() {
+        let start = Instant::now();
+        let mut allowance = Allowance::new(start);
+        let mut made = 0;
+        for second in 0..10 * 3_600 {
+            made += allowance.take(0, start + Duration::from_secs(second));
+        }
+        assert_eq!(made, MOST_AT_ONCE + 999, "the thousandth is earned in the next second");
+    }
+
+    #[test]
+    fn a_relay_that_was_given_too_few_is_given_more_without_asking_again() {
+        let start = Instant::now();
+        let mut allowance = Allowance::new(start);
+        assert_eq!([0, 0, 0].map(|left| allowance.take(left, start)), [100, 100, 0]);
+        let due = allowance.due().unwrap();
+        assert_eq!(due, start + ONE_MORE * FEW as u32);
+        assert_eq!(allowance.take(allowance.short.unwrap(), due), FEW);
+        assert_eq!(allowance.due(), None);
+        let later = due + Duration::from_secs(3 * 3_600);
+        assert_eq!([0, 0, 0].map(|left| allowance.take(left, later)), [100, 100, 0]);
+    }
 }

@@ -9,10 +9,13 @@
 mod conflicts;
 mod conversations;
 mod http_relay;
+mod identities;
 mod identity;
+mod limits;
 mod our_relay;
 mod people;
 mod relays;
 mod setbacks;
 mod stores;
+mod strangers;
 mod tls;

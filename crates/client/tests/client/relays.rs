@@ -39,6 +39,8 @@ struct State {
     mailbox: HashMap<String, Vec<Value>>,
     /// Every `message` frame that arrived.
     seen: Vec<Value>,
+    /// Who was announced, each time.
+    announced: Vec<String>,
     /// The user whose messages are read and forgotten, unacknowledged.
     swallowed: Option<String>,
     refuse: bool,
@@ -56,6 +58,7 @@ impl FakeRelay {
             keys: Vec::new(),
             mailbox: HashMap::new(),
             seen: Vec::new(),
+            announced: Vec::new(),
             swallowed: None,
             refuse: false,
             refused: 0,
@@ -90,6 +93,11 @@ impl FakeRelay {
     pub(crate) fn keys_of(&self, user: &str) -> Value {
         let state = self.state.lock().unwrap();
         state.keys.iter().find(|(known, _)| known == user).unwrap().1.clone()
+    }
+
+    /// How often a user was announced.
+    pub(crate) fn announcements_of(&self, user: &str) -> usize {
+        self.state.lock().unwrap().announced.iter().filter(|known| *known == user).count()
     }
 
     /// Whether a user was ever announced.
@@ -195,6 +203,7 @@ impl State {
 
     fn announce(&mut self, me: u64, frames: &Frames, frame: &Value) {
         let user = frame["user"].as_str().unwrap().to_owned();
+        self.announced.push(user.clone());
         self.users.insert(user.clone(), (me, frames.clone()));
         self.keys.retain(|(known, _)| *known != user);
         self.keys.push((user.clone(), frame["pub"].clone()));

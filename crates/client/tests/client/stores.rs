@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::people::{Deaf, Person, open};
 use crate::relays::{FakeRelay, Kind};
@@ -112,4 +113,30 @@ async fn a_received_message_whose_step_is_not_saved_is_opened_again() {
         }
         assert_eq!(bob.error().await.code, Code::StorageFailed);
     }
+}
+
+#[tokio::test]
+async fn a_store_that_goes_on_failing_is_tried_once_a_second_whatever_is_due() {
+    let relay = FakeRelay::start(Kind::Mock).await;
+    let app = open(&relay.url).await;
+    let mut alice = Person::join(&app, "alice").await;
+    let (stores, failing) = Failing::stores();
+    let mut bob = Person::join_with(&app, "bob", stores).await;
+    alice.send("bob", "one").await.unwrap();
+    assert_eq!(bob.next().await.1, "one"); // a receipt will be due
+    failing.fail(usize::MAX, 0);
+    alice.send("bob", "two").await.unwrap(); // waits to be opened
+    let _first = bob.error().await;
+    let start = Instant::now();
+    // What arrives, or is handled, is tried once when it does.
+    for _ in 0..6 {
+        assert_eq!(bob.error().await.code, Code::StorageFailed);
+    }
+    let (took, tries) = (start.elapsed(), usize::MAX - failing.saves.load(Ordering::SeqCst));
+    assert!(took >= Duration::from_secs(2), "six more failures in {took:?}");
+    assert!(tries < 20, "{tries} attempts to save");
+    failing.fail(0, 0);
+    assert_eq!(bob.next().await.1, "two");
+    bob.send("alice", "three").await.unwrap();
+    assert_eq!(alice.next().await.1, "three");
 }

@@ -89,6 +89,11 @@ impl Inbox {
         &self.pending
     }
 
+    /// How many messages wait for an earlier one, and their bytes.
+    pub(super) fn pending_size(&self) -> (usize, usize) {
+        (self.pending.len(), self.pending_bytes)
+    }
+
     /// Whether messages wait for an earlier one.
     pub(super) fn has_gap(&self) -> bool {
         !self.pending.is_empty()

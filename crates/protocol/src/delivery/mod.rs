@@ -23,7 +23,7 @@ mod inbox;
 mod outbox;
 mod padding;
 mod payload;
-mod queue;
+pub(crate) mod queue;
 mod receipt;
 mod saved;
 mod timer;
@@ -79,8 +79,7 @@ pub struct Delivery {
     /// When to ask for what is missing in the inbox.
     gap: Option<Timer>,
     probing: Probing,
-    /// When messages were last sealed again at the peer's request.
-    passed_ms: Option<u64>,
+    passes: Passes,
     /// When the peer was last asked for something.
     asked_ms: Option<u64>,
 }
@@ -108,6 +107,31 @@ impl Owed {
     }
 }
 
+/// Sealing again at the peer's request.
+#[derive(Debug, Clone, Default)]
+struct Passes {
+    last_ms: Option<u64>,
+    /// How many there were since the peer last got further.
+    in_vain: u32,
+}
+
+impl Passes {
+    /// Whether the peer may have another, which is then counted.
+    fn admit(&mut self, now_ms: u64) -> bool {
+        let doubled = timer::PASS_INTERVAL_MS << self.in_vain.saturating_sub(1).min(16);
+        let wait_ms = doubled.min(timer::MAX_PASS_INTERVAL_MS);
+        if self.last_ms.is_some_and(|last_ms| now_ms.abs_diff(last_ms) < wait_ms) {
+            return false;
+        }
+        (self.last_ms, self.in_vain) = (Some(now_ms), self.in_vain.saturating_add(1));
+        true
+    }
+
+    fn got_further(&mut self) {
+        self.in_vain = 0;
+    }
+}
+
 /// Asking whether the peer is there and what it has received.
 #[derive(Debug, Clone, Default)]
 struct Probing {
@@ -122,7 +146,7 @@ struct Probing {
 pub struct Sealable {
     /// The state to commit before it leaves.
     pub delivery: Delivery,
-    /// The number of the content in it.
+    /// The number that [`Delivery::push`] has returned for the content in it.
     pub seq: u64,
     /// The payload, padded.
     pub payload: Zeroizing<Vec<u8>>,
@@ -151,7 +175,7 @@ impl Delivery {
             owed: Owed::default(),
             gap: None,
             probing: Probing::default(),
-            passed_ms: None,
+            passes: Passes::default(),
             asked_ms: None,
         }
     }
@@ -161,8 +185,8 @@ impl Delivery {
     #[must_use = "the state itself is unchanged"]
     pub fn resume(&self, now_ms: u64) -> Self {
         let mut next = self.clone();
-        next.outbox.tick(now_ms);
-        next.passed_ms = None;
+        next.outbox.resume(now_ms);
+        next.passes = Passes::default();
         next.asked_ms = None;
         next.probing.unanswered = None;
         next.probing.timer =
@@ -175,8 +199,8 @@ impl Delivery {
 
 /// Sending.
 impl Delivery {
-    /// Puts a content into the outbox and returns its number. With `prompt` the peer sends a
-    /// receipt as soon as its application has handled it.
+    /// Puts a content into the outbox and returns its number, by which we know it from then on.
+    /// With `prompt` the peer sends a receipt as soon as its application has handled it.
     ///
     /// # Errors
     ///
@@ -206,12 +230,12 @@ impl Delivery {
     /// it. `None` if there is no content to seal.
     pub fn seal(&self, now_ms: u64) -> Option<Sealable> {
         let entry = self.outbox.next_to_seal()?;
-        let (seq, is_again) = (entry.seq, self.outbox.is_resending());
+        let (seq, name, is_again) = (entry.seq, entry.name, self.outbox.is_resending());
         let mut delivery = self.clone();
         delivery.outbox.mark_sealed(seq);
         let payload = delivery.compose(seq, Some(entry), now_ms);
         delivery.probing.sealed(is_again, now_ms);
-        Some(Sealable { delivery, seq, payload })
+        Some(Sealable { delivery, seq: name, payload })
     }
 
     /// The relay keeps the last message for a peer that is away: there is no hurry to probe.
@@ -259,14 +283,16 @@ impl Delivery {
         self.outbox.bytes()
     }
 
-    /// A content in the outbox.
-    pub fn outbox_content(&self, seq: u64) -> Option<&Content> {
-        self.outbox.entries().get(seq).map(|entry| &entry.content)
+    /// A content in the outbox, by what [`push`](Self::push) has returned.
+    pub fn outbox_content(&self, name: u64) -> Option<&Content> {
+        let entry = self.outbox.entries().iter().rev().find(|entry| entry.name == name);
+        entry.map(|entry| &entry.content)
     }
 
-    /// The numbers of the contents in the outbox, ascending.
+    /// The numbers of the contents in the outbox, ascending, as [`push`](Self::push) has returned
+    /// them.
     pub fn outbox(&self) -> impl Iterator<Item = u64> {
-        self.outbox.entries().iter().map(|entry| entry.seq)
+        self.outbox.entries().iter().map(|entry| entry.name)
     }
 }
 
@@ -350,23 +376,36 @@ impl Delivery {
         self.inbox.items().iter()
     }
 
+    /// Contents that wait for an earlier one, and their bytes.
+    pub fn pending_size(&self) -> (usize, usize) {
+        self.inbox.pending_size()
+    }
+
     fn take_receipt(&mut self, receipt: &Receipt, asks: &Asks, now_ms: u64) -> Vec<u64> {
         let answered = match (asks.answer, self.probing.unanswered) {
             (Some(number), Some(sealed)) if number == self.probing.number => Some(sealed),
             _ => None,
         };
+        // It is told all of it again under other numbers, which is no less than it may ask for.
+        let is_renumbered = self.outbox.has_dropped(receipt);
+        if is_renumbered && !self.passes.admit(now_ms) {
+            return Vec::new();
+        }
         let is_current = answered.is_some() || asks.resend || asks.resend_all;
         let acknowledged = self.outbox.acknowledge(receipt, is_current);
 
+        if acknowledged.further {
+            self.passes.got_further();
+        }
         if let Some(sealed) = answered {
             self.probing.unanswered = None;
             self.outbox.begin_pass(sealed);
         }
-        if (asks.resend || asks.resend_all) && self.may_pass(now_ms) {
+        if (asks.resend || asks.resend_all) && (is_renumbered || self.passes.admit(now_ms)) {
             let to = if asks.resend_all { self.outbox.sealed() } else { receipt.highest() };
             self.outbox.begin_pass(to);
         }
-        if asks.resend_all {
+        if asks.resend_all && !self.outbox.is_in_doubt() {
             self.outbox.tick(now_ms); // somebody has lost something, and it may be us
         }
         if asks.resend {
@@ -380,15 +419,6 @@ impl Delivery {
         }
         self.probing.rest_if_idle(&self.outbox);
         acknowledged.handled
-    }
-
-    fn may_pass(&mut self, now_ms: u64) -> bool {
-        let is_early = |passed_ms| now_ms.abs_diff(passed_ms) < timer::PASS_INTERVAL_MS;
-        if self.passed_ms.is_some_and(is_early) {
-            return false;
-        }
-        self.passed_ms = Some(now_ms);
-        true
     }
 
     /// A content has come, for the first time or again.
@@ -466,7 +496,7 @@ impl Delivery {
             self.probing.timer = Some(timer.backed_off(now_ms, timer::MAX_PROBE_DELAY_MS));
             self.probing.number
         });
-        let content = entry.map(|Entry { seq: _, content, prompt }| Sent {
+        let content = entry.map(|Entry { seq: _, name: _, content, prompt }| Sent {
             kind: content.kind(),
             bytes: content.as_bytes(),
             prompt: *prompt,

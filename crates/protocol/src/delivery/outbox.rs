@@ -40,6 +40,8 @@ pub enum PushError {
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) seq: u64,
+    /// The number that it was given first: by this the application knows it.
+    pub(super) name: u64,
     pub(super) content: Content,
     pub(super) prompt: bool,
 }
@@ -58,8 +60,15 @@ pub(super) struct Outbox {
     next: u64,
     /// The highest number that was ever sealed: entries are sealed for the first time in order.
     sealed: u64,
+    /// The lowest number given since the state was made or read. Whoever has lost a state, and
+    /// whose clock is behind, gives numbers from here on that the peer knows already.
+    doubtful: u64,
+    /// Whether any receipt was ever taken. Until then all numbers are doubtful.
+    heard: bool,
     /// What the peer is known to have received, never beyond `sealed`. Not kept in a store.
     received: Receipt,
+    /// The most that it has said to have received in order. Not kept in a store.
+    furthest: u64,
     /// What is to be sealed again. Not kept in a store.
     pass: Option<Pass>,
 }
@@ -77,6 +86,8 @@ pub(super) struct Acknowledged {
     pub(super) handled: Vec<u64>,
     /// Whether the peer has received or handled anything that we did not know of.
     pub(super) progress: bool,
+    /// Whether it has received in order, or handled, more than it ever said before.
+    pub(super) further: bool,
 }
 
 impl Outbox {
@@ -86,15 +97,29 @@ impl Outbox {
             bytes: 0,
             next: first_seq(now_ms),
             sealed: 0,
+            doubtful: 0,
+            heard: false,
             received: Receipt::default(),
+            furthest: 0,
             pass: None,
         }
     }
 
-    /// As it is read from a store; `entries` are below `next`.
-    pub(super) fn restored(entries: Queue<Entry>, next: u64, sealed: u64) -> Self {
+    /// As it is read from a store, to be [resumed](Self::resume); `entries` are below `next`.
+    pub(super) fn restored(entries: Queue<Entry>, next: u64, sealed: u64, heard: bool) -> Self {
         let bytes = entries.iter().map(|entry| entry.content.len()).sum();
-        Self { entries, bytes, next, sealed, received: Receipt::default(), pass: None }
+        let received = Receipt::default();
+        Self { entries, bytes, next, sealed, doubtful: 0, heard, received, furthest: 0, pass: None }
+    }
+
+    /// Goes on after it was read from a store.
+    pub(super) fn resume(&mut self, now_ms: u64) {
+        self.tick(now_ms);
+        self.doubtful = if self.heard { self.next } else { 0 };
+    }
+
+    pub(super) fn is_heard(&self) -> bool {
+        self.heard
     }
 
     pub(super) fn entries(&self) -> &Queue<Entry> {
@@ -118,9 +143,14 @@ impl Outbox {
         (&self.received, self.pass)
     }
 
+    #[cfg(test)]
+    pub(super) fn doubtful(&self) -> u64 {
+        self.doubtful
+    }
+
     /// Whom it is for has received nothing of it.
     pub(super) fn forget_received(&mut self) {
-        (self.received, self.pass) = (Receipt::default(), None);
+        (self.received, self.furthest, self.pass) = (Receipt::default(), 0, None);
         self.begin_pass(self.sealed);
     }
 
@@ -143,16 +173,23 @@ impl Outbox {
         let seq = self.next;
         self.next += 1;
         self.bytes += length;
-        self.entries.insert(Entry { seq, content, prompt });
+        self.entries.insert(Entry { seq, name: seq, content, prompt });
         Ok(seq)
     }
 
     /// Takes an entry out, handled or not. Those after it say so when they are sealed again.
-    pub(super) fn remove(&mut self, seq: u64) -> bool {
-        let Some(entry) = self.entries.remove(seq) else { return false };
+    pub(super) fn remove(&mut self, name: u64) {
+        let Some(seq) = self.seq_of(name) else { return };
+        let Some(entry) = self.entries.remove(seq) else { return };
         self.bytes -= entry.content.len();
         self.trim_pass();
-        true
+    }
+
+    /// Names are numbers given before, so none is another entry's number.
+    fn seq_of(&self, name: u64) -> Option<u64> {
+        let renamed = || self.entries.iter().find(|entry| entry.name == name);
+        let entry = self.entries.get(name).or_else(renamed)?;
+        Some(entry.seq)
     }
 
     /// Whether anything was sealed whose handling is not known.
@@ -231,10 +268,12 @@ impl Outbox {
     /// unless it `is_current`: the peer asks for something on the strength of it, or answers what
     /// we asked just now. Then it may have lost what it had received, and what it says counts.
     pub(super) fn acknowledge(&mut self, receipt: &Receipt, is_current: bool) -> Acknowledged {
+        self.heard = true;
+        self.raise(receipt);
         let mut handled = Vec::new();
         let settled = receipt.handled.min(self.sealed);
         while let Some(front) = self.entries.front().filter(|front| front.seq <= settled) {
-            handled.push(front.seq);
+            handled.push(front.name);
             self.bytes -= front.content.len();
             self.entries.pop_front();
         }
@@ -245,14 +284,56 @@ impl Outbox {
         }
         let progress =
             !handled.is_empty() || (self.received.received, self.received.count_beyond()) > known;
-
-        // The peer has received what we do not remember sending: we were restored from an old
-        // state, and the clock was not ahead of it. Numbers used once must not be used again.
-        let highest = receipt.highest();
-        if highest >= self.next && highest < MAX_RAISED_SEQ {
-            self.next = highest + 1;
-        }
+        let further = !handled.is_empty() || self.received.received > self.furthest;
+        self.furthest = self.furthest.max(self.received.received);
         self.trim_pass();
-        Acknowledged { handled, progress }
+        Acknowledged { handled, progress, further }
+    }
+
+    /// Numbers used once must not be used again. If the peer has received what we do not remember
+    /// sending, our state was lost or is an old one, and the clock was not ahead of it.
+    fn raise(&mut self, receipt: &Receipt) {
+        let highest = receipt.highest();
+        if highest < self.next || highest >= MAX_RAISED_SEQ {
+            return;
+        }
+        let dropped = self.dropped_by(receipt);
+        self.next = highest + 1;
+        self.renumber(dropped);
+    }
+
+    /// Whether the peer was past all our numbers when contents came to it that are in the outbox.
+    pub(super) fn has_dropped(&self, receipt: &Receipt) -> bool {
+        !self.dropped_by(receipt).is_empty()
+    }
+
+    /// What was given a number lately that the peer has long left behind was dropped there as a
+    /// repetition.
+    fn dropped_by(&self, receipt: &Receipt) -> Vec<Entry> {
+        if receipt.received < self.next || receipt.highest() >= MAX_RAISED_SEQ {
+            return Vec::new();
+        }
+        self.in_doubt().cloned().collect()
+    }
+
+    /// What may have a number that the peer has left behind.
+    fn in_doubt(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter_from(self.doubtful.max(self.received.received + 1))
+    }
+
+    /// Whether a receipt may yet tell that contents were dropped. As long as one may, numbers go on
+    /// from these, not from the clock: the peer is past all of them or past none.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.in_doubt().next().is_some()
+    }
+
+    /// Gives these other numbers, so that they are sealed as if they had never been.
+    fn renumber(&mut self, dropped: Vec<Entry>) {
+        for entry in dropped {
+            self.furthest = self.next; // to take all of it is not to get further
+            self.entries.remove(entry.seq);
+            self.entries.insert(Entry { seq: self.next, ..entry });
+            self.next += 1;
+        }
     }
 }

@@ -17,13 +17,13 @@ const LARGE_CHUNK: usize = 64;
 const MANY: usize = 512;
 
 /// Something with a number of its own.
-pub(super) trait Numbered {
+pub(crate) trait Numbered {
     fn seq(&self) -> u64;
 }
 
 /// Ascending by number, each number once.
 #[derive(Clone)]
-pub(super) struct Queue<T> {
+pub(crate) struct Queue<T> {
     /// No chunk is empty; `None` when there is nothing at all.
     chunks: Option<Arc<VecDeque<Arc<Vec<T>>>>>,
     len: usize,
@@ -36,28 +36,28 @@ impl<T> Default for Queue<T> {
 }
 
 impl<T: Numbered + Clone> Queue<T> {
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    pub(super) fn front(&self) -> Option<&T> {
+    pub(crate) fn front(&self) -> Option<&T> {
         self.chunks.as_ref()?.front()?.first()
     }
 
-    pub(super) fn back(&self) -> Option<&T> {
+    pub(crate) fn back(&self) -> Option<&T> {
         self.chunks.as_ref()?.back()?.last()
     }
 
-    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
         self.chunks.iter().flat_map(|chunks| chunks.iter().flat_map(|chunk| chunk.iter()))
     }
 
     /// What has this number or a higher one.
-    pub(super) fn iter_from(&self, seq: u64) -> impl Iterator<Item = &T> {
+    pub(crate) fn iter_from(&self, seq: u64) -> impl Iterator<Item = &T> {
         let (chunk, position) = self.position(seq);
         let chunks = self.chunks.as_deref();
         let first = chunks.and_then(|chunks| chunks.get(chunk)).map(|first| &first[position..]);
@@ -66,7 +66,7 @@ impl<T: Numbered + Clone> Queue<T> {
     }
 
     /// The last that has a lower number.
-    pub(super) fn before(&self, seq: u64) -> Option<&T> {
+    pub(crate) fn before(&self, seq: u64) -> Option<&T> {
         let chunks = self.chunks.as_ref()?;
         match self.position(seq) {
             (0, 0) => None,
@@ -75,24 +75,24 @@ impl<T: Numbered + Clone> Queue<T> {
         }
     }
 
-    pub(super) fn get(&self, seq: u64) -> Option<&T> {
+    pub(crate) fn get(&self, seq: u64) -> Option<&T> {
         self.iter_from(seq).next().filter(|found| found.seq() == seq)
     }
 
-    pub(super) fn get_mut(&mut self, seq: u64) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, seq: u64) -> Option<&mut T> {
         self.get(seq)?;
         let (chunk, position) = self.position(seq);
         let chunks = Arc::make_mut(self.chunks.as_mut()?);
         Arc::make_mut(chunks.get_mut(chunk)?).get_mut(position)
     }
 
-    pub(super) fn pop_front(&mut self) -> Option<T> {
+    pub(crate) fn pop_front(&mut self) -> Option<T> {
         let seq = self.front()?.seq();
         self.remove(seq)
     }
 
     /// Puts `thing` in its place; one of the same number is replaced.
-    pub(super) fn insert(&mut self, thing: T) {
+    pub(crate) fn insert(&mut self, thing: T) {
         let seq = thing.seq();
         if let Some(there) = self.get_mut(seq) {
             *there = thing;
@@ -122,7 +122,7 @@ impl<T: Numbered + Clone> Queue<T> {
         }
     }
 
-    pub(super) fn remove(&mut self, seq: u64) -> Option<T> {
+    pub(crate) fn remove(&mut self, seq: u64) -> Option<T> {
         self.get(seq)?;
         let (chunk, position) = self.position(seq);
         let chunks = Arc::make_mut(self.chunks.as_mut()?);

@@ -18,6 +18,7 @@ use crate::session::SavedRecordError;
 
 const OWES_RECEIPT: u8 = 1;
 const OWES_RESEND_ALL: u8 = 1 << 1;
+const UNHEARD: u8 = 1 << 2;
 
 const PROMPT: u8 = 1 << 7;
 
@@ -43,10 +44,11 @@ impl Delivery {
 
     /// Appends the state. The bytes hold contents in clear.
     pub(crate) fn write(&self, out: &mut impl Write) {
-        let Self { outbox, inbox, owed, gap: _, probing: _, passed_ms: _, asked_ms: _ } = self;
+        let Self { outbox, inbox, owed, gap: _, probing: _, passes: _, asked_ms: _ } = self;
         let owes_receipt = if owed.timer.is_some() { OWES_RECEIPT } else { 0 };
         let owes_all = if owed.resend_all { OWES_RESEND_ALL } else { 0 };
-        out.put_u8(owes_receipt | owes_all);
+        let unheard = if outbox.is_heard() { 0 } else { UNHEARD };
+        out.put_u8(owes_receipt | owes_all | unheard);
         out.put_u64(outbox.next());
         out.put_u64(outbox.sealed());
         write_all(outbox.entries(), out, |entry, out| {
@@ -65,7 +67,10 @@ impl Delivery {
     pub(crate) fn read(reader: &mut Reader<'_>, now_ms: u64) -> Result<Self, Malformed> {
         let flags = reader.u8()?;
         let (next, sealed) = (reader.u64()?, reader.u64()?);
-        if flags & !(OWES_RECEIPT | OWES_RESEND_ALL) != 0 || next == 0 || next > MAX_SEQ + 1 {
+        if flags & !(OWES_RECEIPT | OWES_RESEND_ALL | UNHEARD) != 0
+            || next == 0
+            || next > MAX_SEQ + 1
+        {
             return Err(Malformed);
         }
         if sealed >= next {
@@ -73,7 +78,7 @@ impl Delivery {
         }
         let outbox = read_all(reader, MAX_OUTBOX_MESSAGES, 1..=next - 1, |seq, reader| {
             let (content, prompt) = read_content(reader)?;
-            Ok(Entry { seq, content, prompt })
+            Ok(Entry { seq, name: seq, content, prompt })
         })?;
         let last = reader.u64()?;
         if last > MAX_SEQ {
@@ -92,7 +97,7 @@ impl Delivery {
         }
 
         let mut delivery = Self::new(now_ms);
-        delivery.outbox = Outbox::restored(outbox, next, sealed);
+        delivery.outbox = Outbox::restored(outbox, next, sealed, flags & UNHEARD == 0);
         delivery.inbox = Inbox::restored(last, items, pending);
         delivery.owed.timer = (flags & OWES_RECEIPT != 0).then(|| Timer::after(now_ms, 0));
         delivery.owed.resend_all = flags & OWES_RESEND_ALL != 0;

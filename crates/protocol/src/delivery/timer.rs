@@ -28,6 +28,11 @@ pub(super) const MAX_PROBE_DELAY_MS: u64 = 300_000;
 /// Messages are sealed again at the peer's request at most this often, whatever it asks for.
 pub(super) const PASS_INTERVAL_MS: u64 = 1_000;
 
+/// The same when the peer asks again and again and gets no further: the pause doubles up to here,
+/// the longest between two requests of ours for one gap. A request of some bytes may otherwise cost
+/// a whole outbox each second.
+pub(super) const MAX_PASS_INTERVAL_MS: u64 = 60_000;
+
 /// A peer that comes back, or a relay, is asked at once what it has received, but not more often
 /// than this.
 pub(super) const ASK_INTERVAL_MS: u64 = 1_000;

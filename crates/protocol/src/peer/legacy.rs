@@ -1,12 +1,12 @@
 //! What the application has not handled and no number of the peer names: what came in wire 3, and
 //! what came from an identity that another has taken the place of.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 use crate::codec::{Malformed, Reader, Write};
+use crate::delivery::queue::{Numbered, Queue};
 use crate::delivery::{Content, ContentKind, InboxItem, MAX_INBOX_BYTES, MAX_INBOX_MESSAGES};
 
 /// Tickets have this bit; numbers of wire 4 never do.
@@ -58,10 +58,24 @@ impl LegacyItem {
     }
 }
 
-/// In order of arrival, as bounded as the inbox of wire 4.
+/// An item in its place: tickets do not ascend.
+#[derive(Debug, Clone)]
+struct Placed {
+    place: u64,
+    item: Arc<LegacyItem>,
+}
+
+impl Numbered for Placed {
+    fn seq(&self) -> u64 {
+        self.place
+    }
+}
+
+/// In order of arrival, as bounded as the inbox of wire 4. A clone shares it, and a step copies
+/// only the pointers near the one that it adds or takes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LegacyInbox {
-    items: Arc<VecDeque<Arc<LegacyItem>>>,
+    items: Queue<Placed>,
     bytes: usize,
     next: u64,
 }
@@ -72,7 +86,7 @@ impl LegacyInbox {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &LegacyItem> {
-        self.items.iter().map(|item| &**item)
+        self.items.iter().map(|placed| &*placed.item)
     }
 
     /// With one more; `None` if there is no room.
@@ -98,10 +112,11 @@ impl LegacyInbox {
     /// With these as well, whatever room there is: they were admitted before.
     pub(super) fn adopting(&self, adopted: impl IntoIterator<Item = LegacyItem>) -> Self {
         let mut inbox = self.clone();
-        let items = Arc::make_mut(&mut inbox.items);
+        let mut place = inbox.items.back().map_or(0, |last| last.place + 1);
         for item in adopted {
             inbox.bytes += item.content.len();
-            items.push_back(Arc::new(item));
+            inbox.items.insert(Placed { place, item: Arc::new(item) });
+            place += 1;
         }
         inbox
     }
@@ -120,15 +135,13 @@ impl LegacyInbox {
     }
 
     pub(super) fn contains(&self, ticket: u64) -> bool {
-        self.items.iter().any(|item| item.ticket == ticket)
+        self.iter().any(|item| item.ticket == ticket)
     }
 
     pub(super) fn without(&self, ticket: u64) -> Self {
-        let Some(at) = self.items.iter().position(|item| item.ticket == ticket) else {
-            return self.clone();
-        };
         let mut next = self.clone();
-        if let Some(item) = Arc::make_mut(&mut next.items).remove(at) {
+        let found = self.items.iter().find(|placed| placed.item.ticket == ticket);
+        if let Some(Placed { item, .. }) = found.and_then(|found| next.items.remove(found.place)) {
             next.bytes -= item.content.len();
         }
         next
@@ -165,5 +178,48 @@ impl LegacyInbox {
             items.push(LegacyItem { ticket, id, content: Content::new(kind, bytes), timestamp_ms });
         }
         Ok(Self { next, ..Self::default() }.adopting(items))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full(count: u64) -> LegacyInbox {
+        (0..count).fold(LegacyInbox::default(), |inbox, n| {
+            inbox.with(n.to_string(), Zeroizing::new(vec![b'x']), n).unwrap().0
+        })
+    }
+
+    #[test]
+    fn a_step_copies_little_of_what_waits() {
+        let before = full(2_000);
+        let front = &before.items.front().unwrap().item;
+        assert_eq!(Arc::strong_count(front), 1);
+        let (after, item) = before.with("last".into(), Zeroizing::default(), 0).unwrap();
+        let without = after.without(item.ticket());
+        assert_eq!(Arc::strong_count(front), 1, "three inboxes share one list");
+        assert_eq!([&before, &after, &without].map(|i| i.iter().count()), [2_000, 2_001, 2_000]);
+    }
+
+    #[test]
+    fn what_waits_stays_in_order_of_arrival_whatever_its_tickets() {
+        let former = |seq| InboxItem {
+            seq,
+            timestamp_ms: 0,
+            content: Content::text("y".into()),
+            prompt: false,
+        };
+        let adopted = LegacyInbox::former(vec![former(9), former(5)], |seq| format!("f{seq}"));
+        let inbox = full(2).adopting(adopted);
+        let inbox = inbox.with("2".into(), Zeroizing::default(), 0).unwrap().0;
+        let ids = |inbox: &LegacyInbox| inbox.iter().map(|i| i.id().to_owned()).collect::<Vec<_>>();
+        assert_eq!(ids(&inbox), ["0", "1", "f9", "f5", "2"]);
+        let inbox = inbox.without(LegacyItem::former_ticket(9)).without(TICKET);
+        assert_eq!(ids(&inbox), ["1", "f5", "2"]);
+        let mut bytes = Vec::new();
+        inbox.write(&mut bytes);
+        assert_eq!(ids(&LegacyInbox::read(&mut Reader::new(&bytes)).unwrap()), ids(&inbox));
+        assert_eq!(inbox.bytes, 2);
     }
 }

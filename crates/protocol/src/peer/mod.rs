@@ -280,7 +280,9 @@ impl PeerRecord {
             Some(_) => Arc::new(self.delivery.ask_for_all(now_ms)),
             None => self.delivery.clone(),
         };
-        Ok(Self { sessions: Some(Arc::new(begun)), delivery, ..self.clone() })
+        let newest_bundle_ms = self.newest_bundle_ms.max(v4.valid_until_ms());
+        let sessions = Some(Arc::new(begun));
+        Ok(Self { sessions, delivery, newest_bundle_ms, ..self.clone() })
     }
 }
 
@@ -442,6 +444,11 @@ impl PeerRecord {
             Some(known) if *known != claimed => Err(Decrypt4Error::IdentityMismatch),
             _ => Ok(Arc::new(Sessions::new(claimed))),
         }
+    }
+
+    /// Contents that wait for an earlier one of the same peer, and their bytes.
+    pub fn pending_size(&self) -> (usize, usize) {
+        self.delivery.pending_size()
     }
 
     /// What the application has not handled, in order of delivery.

@@ -52,7 +52,7 @@ impl Agreement {
             Identities { ours: our_identity.public().clone(), theirs: their_identity.clone() };
         Ok(Self {
             identities: Arc::new(identities),
-            root_key: RootKey::new(secret.into_secret()),
+            root_key: RootKey::new(secret.as_bytes()),
             our_signed_prekey: our_signed_prekey.clone(),
             their_signed_prekey: their_signed_prekey.clone(),
         })

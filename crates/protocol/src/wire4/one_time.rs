@@ -18,6 +18,10 @@ use crate::session::SavedRecordError;
 /// published at once: some are handed out and never used, and we do not learn which.
 pub const MAX_ONE_TIME_PREKEYS: usize = 1000;
 
+/// Ids begin below this at random: a user who has lost their record must not give the ids of prekeys
+/// that a relay still hands out. From there they count up without meeting their end.
+const FIRST_IDS: u32 = 1 << 31;
+
 /// The public half of a one-time prekey `OPK`.
 #[derive(Clone)]
 pub struct OneTimePrekey {
@@ -66,8 +70,12 @@ pub(super) struct OneTimePrekeys {
 }
 
 impl OneTimePrekeys {
-    pub(super) fn none() -> Self {
-        Self { next_id: 1, scalars: Arc::default() }
+    /// None yet. Draws 4 bytes from `rng`: the first id, below [`FIRST_IDS`].
+    pub(super) fn none(rng: &mut (impl CryptoRng + ?Sized)) -> Self {
+        let mut drawn = [0; 4];
+        rng.fill_bytes(&mut drawn);
+        let next_id = (u32::from_be_bytes(drawn) % FIRST_IDS).max(1);
+        Self { next_id, scalars: Arc::default() }
     }
 
     pub(super) fn len(&self) -> usize {

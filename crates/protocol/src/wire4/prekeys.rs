@@ -64,13 +64,13 @@ struct Replaced {
 }
 
 impl Prekeys {
-    /// The first set: the signed prekey of `keys` and a new ML-KEM key, both with id 1. Draws 64
+    /// The first set: the signed prekey of `keys` and a new ML-KEM key, both with id 1. Draws 68
     /// bytes from `rng`.
     pub fn new(keys: &LocalKeys, now_ms: u64, rng: &mut (impl CryptoRng + ?Sized)) -> Self {
         Self {
             current: Arc::new(KeySet::new(1, keys.clone(), now_ms, rng)),
             replaced: Arc::default(),
-            one_time: OneTimePrekeys::none(),
+            one_time: OneTimePrekeys::none(rng),
         }
     }
 
@@ -122,6 +122,11 @@ impl Prekeys {
             replaced: Arc::new(replaced),
             one_time: self.one_time.clone(),
         })
+    }
+
+    /// Whether others are shown the same keys as by `other`, which belongs to the same user.
+    pub fn shows_the_same_as(&self, other: &Self) -> bool {
+        self.current.id == other.current.id
     }
 
     /// `count` new one-time prekeys, and their public halves to be published. Draws 32 bytes from

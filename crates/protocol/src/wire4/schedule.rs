@@ -12,7 +12,7 @@ use crate::kdf::hkdf;
 use crate::kem;
 use crate::keys::IdentityKey;
 use crate::keys::SignedPrekey;
-use crate::root_key::RootKey;
+use crate::root_key::{RootKey, leaving_none};
 use crate::secret::Secret;
 use crate::x3dh::SharedSecret;
 
@@ -97,6 +97,6 @@ pub(super) fn root_key(transcript: &Transcript<'_>, secrets: &Secrets) -> RootKe
         ikm[length..length + 32].copy_from_slice(part);
         length += 32;
     }
-    let key = hkdf::<32>(&transcript.hash(), &ikm[..length], ROOT_LABEL);
-    RootKey::new(Secret::copied_from(&key))
+    let salt = transcript.hash();
+    leaving_none(|| RootKey::new(&hkdf::<32>(&salt, &ikm[..length], ROOT_LABEL)))
 }

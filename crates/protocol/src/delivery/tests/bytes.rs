@@ -364,7 +364,8 @@ fn impossible_states_are_refused() {
 
     let cases = [
         (state(3, 100, 99, &empty), true, "empty"),
-        (state(4, 100, 99, &empty), false, "flags"),
+        (state(7, 100, 99, &empty), true, "all flags"),
+        (state(8, 100, 99, &empty), false, "flags"),
         (state(0, 0, 0, &empty), false, "no next number"),
         (state(0, MAX_SEQ + 1, 0, &empty), true, "all numbers used"),
         (state(0, MAX_SEQ + 2, 0, &empty), false, "more numbers used than there are"),

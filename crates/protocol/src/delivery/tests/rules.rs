@@ -297,11 +297,13 @@ mod order {
     #[test]
     fn numbers_go_on_from_the_clock_when_the_peer_asks_for_everything() {
         let mut alice = Party::new();
+        let everything = forged(Receipt::default(), Asks { resend_all: true, ..Asks::default() });
         alice.now_ms += 10;
-        assert_eq!(alice.push("a"), SEQ0);
-        let asks = Asks { resend_all: true, ..Asks::default() };
-        alice.accept(&forged(Receipt::default(), asks));
-        assert_eq!(alice.push("b"), first_seq(T0 + 10));
+        alice.accept(&everything);
+        assert_eq!(alice.push("a"), first_seq(T0 + 10));
+        alice.now_ms += 10;
+        alice.accept(&everything);
+        assert_eq!(alice.push("b"), first_seq(T0 + 10) + 1, "whether \"a\" arrives is not known");
     }
 
     #[test]
@@ -310,13 +312,118 @@ mod order {
         alice.push("a");
         let known = |have| Receipt { received: SEQ0 + 100, handled: SEQ0 + 100, have };
         alice.accept(&forged(known(Vec::new()), Asks::default()));
-        assert_eq!(alice.push("b"), SEQ0 + 101);
+        assert_eq!(alice.push("b"), SEQ0 + 102, "the first has another number now");
         alice.accept(&forged(known(vec![(SEQ0 + 200, SEQ0 + 300)]), Asks::default()));
         assert_eq!(alice.push("c"), SEQ0 + 301);
         let too_high = Receipt { received: MAX_SEQ, handled: 0, have: Vec::new() };
         alice.accept(&forged(too_high, Asks::default()));
         assert_eq!(alice.push("d"), SEQ0 + 302);
         assert_eq!(alice.delivery.outbox_len(), 4, "nothing counts as handled that was not sealed");
+        let seqs: Vec<_> = alice.seal().iter().map(|payload| parsed(payload).place.seq).collect();
+        assert_eq!(seqs, [SEQ0 + 101, SEQ0 + 102, SEQ0 + 301, SEQ0 + 302]);
+    }
+
+    /// Bob, who has handled three contents of an alice who then lost her state, and whose clock
+    /// now is a minute behind.
+    fn lost_with_the_clock_behind() -> (Party, Party) {
+        let (mut alice, mut bob) = (Party::new(), Party::new());
+        alice.send(&["a", "b", "c"]).iter().for_each(|payload| drop(bob.read(payload)));
+        bob.handle();
+        bob.wait(RECEIPT_DELAY_MS);
+        alice.now_ms = T0 - 60_000;
+        alice.delivery = Delivery::new(alice.now_ms);
+        (alice, bob)
+    }
+
+    #[test]
+    fn a_sender_without_its_state_whose_clock_is_behind_gets_through() {
+        let (mut alice, mut bob) = lost_with_the_clock_behind();
+        let named = [alice.push("d"), alice.push("e")];
+        assert!(named[1] < SEQ0);
+        for payload in alice.seal() {
+            assert!(bob.read(&payload).is_empty(), "bob has such numbers already");
+        }
+        let accepted = alice.accept(&bob.wait(RECEIPT_DELAY_MS));
+        assert_eq!(accepted.handled, [0; 0], "what was dropped was not handled");
+        let again = alice.seal();
+        assert_eq!(again.iter().flat_map(|p| bob.read(p)).collect::<Vec<_>>(), ["d", "e"]);
+        assert_eq!(alice.delivery.outbox().collect::<Vec<_>>(), named, "known by their names");
+        bob.handle();
+        assert_eq!(alice.accept(&bob.wait(RECEIPT_DELAY_MS)).handled, named);
+        assert_eq!(bob.read(&alice.send(&["f"])[0]), ["f"]);
+    }
+
+    #[test]
+    fn a_restart_before_the_first_receipt_does_not_hide_what_was_dropped() {
+        let (mut alice, mut bob) = lost_with_the_clock_behind();
+        bob.read(&alice.send(&["d"])[0]);
+        alice.restart();
+        assert_eq!(alice.accept(&bob.wait(RECEIPT_DELAY_MS)).handled, [0; 0]);
+        assert_eq!(bob.read(&alice.seal()[0]), ["d"]);
+    }
+
+    #[test]
+    fn what_was_handled_before_an_old_state_is_not_sent_under_another_number() {
+        let (mut alice, mut bob) = (Party::new(), Party::new());
+        let receipt = |bob: &mut Party| {
+            bob.handle();
+            bob.wait(RECEIPT_DELAY_MS)
+        };
+        bob.read(&alice.send(&["a"])[0]);
+        alice.accept(&receipt(&mut bob));
+        let old = alice.push("b");
+        let payloads = alice.seal();
+        let backup = alice.delivery.to_bytes();
+        bob.read(&payloads[0]);
+        alice.now_ms += 10;
+        alice.restart();
+        bob.read(&alice.send(&["c"])[0]);
+        alice.now_ms = T0 - 60_000;
+        alice.delivery = Delivery::from_bytes(&backup, alice.now_ms).unwrap();
+        let new = alice.push("d");
+        bob.read(&alice.seal()[0]);
+        let accepted = alice.accept(&receipt(&mut bob));
+        assert_eq!(accepted.handled, [old], "it was bob's from before");
+        let again = alice.seal();
+        assert_eq!(bob.read(&again[0]), ["d"]);
+        assert_eq!((again.len(), alice.delivery.outbox().collect()), (1, vec![new]));
+    }
+
+    #[test]
+    fn what_was_received_keeps_its_number() {
+        let mut alice = Party::new();
+        alice.send(&["a", "b"]);
+        let receipt = |received| Receipt { received, handled: SEQ0 - 1, have: Vec::new() };
+        alice.accept(&forged(receipt(SEQ0), Asks::default()));
+        alice.accept(&forged(receipt(SEQ0 + 100), Asks::default()));
+        let seqs: Vec<_> = alice.seal().iter().map(|payload| parsed(payload).place.seq).collect();
+        assert_eq!(seqs, [SEQ0 + 101]);
+    }
+
+    #[test]
+    fn a_content_withdrawn_under_its_first_number_is_gone() {
+        let (mut alice, mut bob) = lost_with_the_clock_behind();
+        let named = alice.push("d");
+        bob.read(&alice.seal()[0]);
+        alice.accept(&bob.wait(RECEIPT_DELAY_MS));
+        alice.delivery = alice.delivery.withdraw(named);
+        assert_eq!((alice.delivery.outbox_len(), alice.seal().len()), (0, 0));
+    }
+
+    #[test]
+    fn a_peer_that_leaves_our_numbers_behind_again_and_again_gets_little_for_it() {
+        let mut alice = Party::new();
+        alice.send(&["a"]);
+        let mut sealed = 0;
+        for ms in 0..120_000 / 100 {
+            alice.now_ms = T0 + ms * 100;
+            let received = alice.delivery.outbox.next();
+            let receipt = Receipt { received, handled: received, have: Vec::new() };
+            alice.accept(&forged(receipt, Asks::default()));
+            sealed += alice.seal().len();
+            assert_eq!(alice.delivery.outbox_len(), 1);
+        }
+        assert_eq!(sealed, 7, "at 0, 1, 3, 7, 15, 31 and 63 seconds");
     }
 }
 
@@ -497,6 +604,34 @@ mod gaps {
         alice.now_ms += 1;
         alice.accept(&request);
         assert_eq!(alice.seal().len(), 1);
+    }
+
+    #[test]
+    fn whoever_asks_for_everything_and_gets_no_further_waits_twice_as_long_each_time() {
+        let mut alice = Party::new();
+        alice.send(&["a", "b"]);
+        let asks = Asks { resend_all: true, ..Asks::default() };
+        let nothing = forged(Receipt::default(), asks);
+        let passes = |alice: &mut Party, seconds: u64| {
+            let start_ms = alice.now_ms;
+            let mut at = Vec::new();
+            for second in 0..seconds {
+                alice.now_ms = start_ms + second * 1_000;
+                alice.accept(&nothing);
+                if !alice.seal().is_empty() {
+                    at.push(second);
+                }
+            }
+            alice.now_ms = start_ms + seconds * 1_000;
+            at
+        };
+        assert_eq!(passes(&mut alice, 200), [0, 1, 3, 7, 15, 31, 63, 123, 183]);
+        // To have received less than before is not to get further.
+        let claimed = Receipt { received: SEQ0, handled: 0, have: Vec::new() };
+        alice.accept(&forged(claimed.clone(), Asks::default()));
+        assert_eq!(passes(&mut alice, 4), [0, 1, 3], "it has received the first");
+        alice.accept(&forged(claimed, Asks::default()));
+        assert_eq!(passes(&mut alice, 3), [0; 0]);
     }
 
     #[test]
@@ -876,7 +1011,7 @@ mod limits {
     #[test]
     fn numbers_can_be_used_up() {
         let mut alice = Party::new();
-        alice.delivery.outbox = Outbox::restored(Default::default(), MAX_SEQ, 0);
+        alice.delivery.outbox = Outbox::restored(Default::default(), MAX_SEQ, 0, true);
         assert_eq!(alice.push("last"), MAX_SEQ);
         let pushed = alice.push_content(Content::text(String::new()), false);
         assert_eq!(pushed, Err(PushError::OutboxFull));

@@ -35,7 +35,7 @@ impl Agreement {
     /// it was made from.
     pub(crate) fn write(&self, out: &mut impl Write) {
         let Self { identities: _, root_key, our_signed_prekey, their_signed_prekey: _ } = self;
-        out.put(root_key.as_bytes());
+        root_key.with_bytes(|key| out.put(key));
         out.put(&*our_signed_prekey.to_bytes());
     }
 
@@ -45,7 +45,7 @@ impl Agreement {
         theirs: &VerifiedBundle,
         reader: &mut Reader<'_>,
     ) -> Result<Self, SavedRecordError> {
-        let root_key = RootKey::new(read_secret(reader)?);
+        let root_key = RootKey::new(read_key(reader)?);
         let our_signed_prekey =
             SignedPrekeyPair::from_bytes(reader.array::<32>()?).map_err(invalid("SPK"))?;
         if ours == theirs.identity_key() || our_signed_prekey.public() == theirs.signed_prekey() {
@@ -109,7 +109,7 @@ impl Initiated {
     pub(crate) fn write(&self, out: &mut impl Write) {
         let Self { root_key, ratchet_key, their_signed_prekey, sending, post_compromise } = self;
         out.put_u8(if *post_compromise { FORCED } else { 0 });
-        out.put(root_key.as_bytes());
+        root_key.with_bytes(|key| out.put(key));
         out.put(&*ratchet_key.to_bytes());
         out.put(their_signed_prekey.as_bytes());
         write_sending(sending, out);
@@ -120,7 +120,7 @@ impl Initiated {
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, SavedRecordError> {
         let flags = read_flags(reader, FORCED)?;
         Ok(Self {
-            root_key: RootKey::new(read_secret(reader)?),
+            root_key: RootKey::new(read_key(reader)?),
             ratchet_key: read_ratchet_pair(reader)?,
             their_signed_prekey: SignedPrekey::parse(reader.array::<65>()?)
                 .map_err(invalid("SPK"))?,
@@ -147,9 +147,9 @@ impl Established {
         } = self;
         let forced = if *post_compromise { FORCED } else { 0 };
         out.put_u8(forced | renewable.as_ref().map_or(0, |_| RENEWABLE));
-        out.put(root_key.as_bytes());
+        root_key.with_bytes(|key| out.put(key));
         if let Some(intermediate) = renewable {
-            out.put(intermediate.as_bytes());
+            intermediate.with_bytes(|key| out.put(key));
         }
         out.put(&*ratchet_key.to_bytes());
         out.put(their_ratchet_key.as_bytes());
@@ -163,16 +163,16 @@ impl Established {
     /// Reads what [`write`](Self::write) has written.
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, SavedRecordError> {
         let flags = read_flags(reader, FORCED | RENEWABLE)?;
-        let root_key = RootKey::new(read_secret(reader)?);
+        let root_key = RootKey::new(read_key(reader)?);
         let renewable = match flags & RENEWABLE {
             0 => None,
-            _ => Some(RootKey::new(read_secret(reader)?)),
+            _ => Some(RootKey::new(read_key(reader)?)),
         };
         let ratchet_key = read_ratchet_pair(reader)?;
         let their_ratchet_key =
             RatchetPublicKey::parse(reader.array::<65>()?).map_err(invalid("DHr"))?;
         let sending = read_sending(reader)?;
-        let key = ChainKey::new(read_secret(reader)?);
+        let key = ChainKey::new(Secret::copied_from(read_key(reader)?));
         let receiving = ReceivingChain { key, counter: reader.u32()? };
         // A turn receives a message, and the first message sent ends what it can make again.
         if receiving.counter == 0 || (renewable.is_some() && sending.counter > 0) {
@@ -199,7 +199,10 @@ fn write_sending(sending: &SendingChain, out: &mut impl Write) {
 }
 
 fn read_sending(reader: &mut Reader<'_>) -> Result<SendingChain, SavedRecordError> {
-    Ok(SendingChain { key: ChainKey::new(read_secret(reader)?), counter: reader.u32()? })
+    Ok(SendingChain {
+        key: ChainKey::new(Secret::copied_from(read_key(reader)?)),
+        counter: reader.u32()?,
+    })
 }
 
 fn write_skipped(skipped: &SkippedMessageKeys, out: &mut impl Write) {
@@ -274,9 +277,9 @@ fn read_flags(reader: &mut Reader<'_>, known: u8) -> Result<u8, SavedRecordError
 }
 
 /// A root or chain key. Zeros are none: everybody could compute what descends from them.
-fn read_secret(reader: &mut Reader<'_>) -> Result<Secret<32>, SavedRecordError> {
+fn read_key<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8; 32], SavedRecordError> {
     let bytes = reader.array()?;
-    if is_zero(bytes) { Err(SavedRecordError::State) } else { Ok(Secret::copied_from(bytes)) }
+    if is_zero(bytes) { Err(SavedRecordError::State) } else { Ok(bytes) }
 }
 
 fn read_ratchet_pair(reader: &mut Reader<'_>) -> Result<RatchetKeyPair, SavedRecordError> {

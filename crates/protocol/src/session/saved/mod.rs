@@ -28,7 +28,7 @@ use crate::keys::{
     IdentityKey, KeyError, RatchetKeyPair, RatchetPublicKey, SignedPrekey, SignedPrekeyPair,
 };
 use crate::message_key::MessageKey;
-use crate::root_key::RootKey;
+use crate::root_key::{RootKey, leaving_none};
 use crate::secret::Secret;
 use crate::skipped::{MAX_SKIPPED_KEYS, SkippedMessageKeys};
 
@@ -42,12 +42,16 @@ impl Session {
     /// Not in it is what allows a [forced ratchet](Self::force_ratchet) right after a receipt to
     /// take effect at once; a session read back only marks it.
     pub fn serialize(&self) -> Zeroizing<Vec<u8>> {
+        self.root_key().with_bytes(|root_key| self.to_json(root_key))
+    }
+
+    fn to_json(&self, root_key: &[u8; 32]) -> Zeroizing<Vec<u8>> {
         let private = self.our_ratchet_pair().to_short_bytes();
         let mrk = PairRef { public: self.our_ratchet_key().as_bytes(), private: &private };
         let common = SavedRef {
             my_ik: self.our_identity().as_bytes(),
             peer_ik: self.their_identity().as_bytes(),
-            rk: &NO_CHAIN,
+            rk: root_key,
             sck: &NO_CHAIN,
             rck: &NO_CHAIN,
             mrk,
@@ -65,27 +69,22 @@ impl Session {
                 let private = agreement.our_signed_prekey.to_short_bytes();
                 let public = agreement.our_signed_prekey.public().as_bytes();
                 SavedRef {
-                    rk: agreement.root_key.as_bytes(),
                     pspk: Some(agreement.their_signed_prekey.as_bytes()),
                     mspk: Some(PairRef { public, private: &private }),
                     ..common
                 }
                 .to_json()
             }
-            State::Initiated(Initiated { root_key, sending, .. }) => {
-                SavedRef { rk: root_key.as_bytes(), sck: sending.key.as_bytes(), ..common }
-                    .to_json()
+            State::Initiated(Initiated { sending, .. }) => {
+                SavedRef { sck: sending.key.as_bytes(), ..common }.to_json()
             }
-            State::Established(Established { root_key, sending, receiving, skipped, .. }) => {
-                SavedRef {
-                    rk: root_key.as_bytes(),
-                    sck: sending.key.as_bytes(),
-                    rck: receiving.key.as_bytes(),
-                    sk: SkippedRef(Some(skipped)),
-                    ..common
-                }
-                .to_json()
+            State::Established(Established { sending, receiving, skipped, .. }) => SavedRef {
+                sck: sending.key.as_bytes(),
+                rck: receiving.key.as_bytes(),
+                sk: SkippedRef(Some(skipped)),
+                ..common
             }
+            .to_json(),
         }
     }
 
@@ -95,6 +94,10 @@ impl Session {
     ///
     /// Any [`SavedSessionError`].
     pub fn deserialize(json: &[u8]) -> Result<Self, SavedSessionError> {
+        leaving_none(|| Self::from_json(json))
+    }
+
+    fn from_json(json: &[u8]) -> Result<Self, SavedSessionError> {
         let saved: Saved =
             serde_json::from_slice(json).map_err(|_| SavedSessionError::Malformed)?;
         let ours = IdentityKey::parse(&saved.my_ik).map_err(invalid("myIK"))?;
@@ -105,6 +108,14 @@ impl Session {
         let identities = Arc::new(Identities { ours, theirs });
         let state = saved.state(&identities)?;
         Ok(Self { identities, state })
+    }
+
+    fn root_key(&self) -> &RootKey {
+        match &self.state {
+            State::Pending(pending) => &pending.agreement.root_key,
+            State::Initiated(initiated) => &initiated.root_key,
+            State::Established(established) => &established.root_key,
+        }
     }
 
     fn our_ratchet_pair(&self) -> &RatchetKeyPair {
@@ -148,7 +159,7 @@ impl Saved {
         Ok(State::Pending(Pending {
             agreement: Arc::new(Agreement {
                 identities: identities.clone(),
-                root_key: root_key(&self.rk),
+                root_key: RootKey::new(&self.rk),
                 our_signed_prekey,
                 their_signed_prekey,
             }),
@@ -163,7 +174,7 @@ impl Saved {
             return Err(SavedSessionError::State);
         };
         Ok(State::Initiated(Initiated {
-            root_key: root_key(&self.rk),
+            root_key: RootKey::new(&self.rk),
             ratchet_key: self.mrk.ratchet_key()?,
             their_signed_prekey: SignedPrekey::parse(trpk).map_err(invalid("trpk"))?,
             sending: SendingChain { key: chain_key(&self.sck), counter: self.sc },
@@ -177,7 +188,7 @@ impl Saved {
         };
         let their_ratchet_key = RatchetPublicKey::parse(trpk).map_err(invalid("trpk"))?;
         Ok(State::Established(Established {
-            root_key: root_key(&self.rk),
+            root_key: RootKey::new(&self.rk),
             ratchet_key: self.mrk.ratchet_key()?,
             sending: SendingChain { key: chain_key(&self.sck), counter: self.sc },
             receiving: ReceivingChain { key: chain_key(&self.rck), counter: self.rc },
@@ -216,10 +227,6 @@ impl Pair {
     fn ratchet_key(&self) -> Result<RatchetKeyPair, SavedSessionError> {
         RatchetKeyPair::from_halves(&self.public, &*self.private).map_err(invalid("mrk"))
     }
-}
-
-fn root_key(bytes: &[u8; 32]) -> RootKey {
-    RootKey::new(Secret::copied_from(bytes))
 }
 
 /// Only called for bytes that are not zeros.

@@ -1,0 +1,71 @@
+//! Who a peer is, and which wire it speaks: what was said of it once is not forgotten.
+
+use stvor_client::{App, Code, Config, LegacyPeers, Stores};
+use stvor_protocol::Content;
+
+use crate::people::{Person, config, open};
+use crate::relays::{FakeRelay, Kind};
+use crate::strangers::Stranger;
+
+#[tokio::test]
+async fn a_pin_set_before_any_key_was_seen_is_what_the_first_identity_is_checked_against() {
+    let relay = FakeRelay::start(Kind::Mock).await;
+    let bobs = open(&relay.url).await;
+    let mut bob = Person::join(&bobs, "bob").await;
+    bobs.trust("alice", &"ab".repeat(32)).await.unwrap();
+    let alice = Person::join(&open(&relay.url).await, "alice").await;
+    alice.send("bob", "who am I?").await.unwrap();
+    assert_eq!(bob.error().await.code, Code::IdentityChanged);
+    assert!(bob.messages.try_recv().is_err());
+    bobs.trust("alice", alice.client.fingerprint()).await.unwrap();
+    assert_eq!(bob.next().await.1, "who am I?");
+}
+
+#[tokio::test]
+async fn a_pin_set_before_any_key_was_seen_lets_the_right_identity_in() {
+    let relay = FakeRelay::start(Kind::Mock).await;
+    let bobs = open(&relay.url).await;
+    let mut bob = Person::join(&bobs, "bob").await;
+    let mut carol = Stranger::new("carol", "bob", &relay.keys_of("bob"));
+    bobs.trust("carol", &carol.fingerprint()).await.unwrap();
+    relay.inject("bob", &carol.write(Content::text("it is me".into())));
+    assert_eq!(bob.next().await.1, "it is me");
+    assert!(bob.errors.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn who_has_written_in_wire_4_is_not_read_in_wire_3_again() {
+    let relay = FakeRelay::start(Kind::Mock).await;
+    let mut bob = Person::join(&open(&relay.url).await, "bob").await;
+    let mut carol = Stranger::new("carol", "bob", &relay.keys_of("bob"));
+    relay.inject("bob", &carol.announcement_of_wire3());
+    relay.inject("bob", &carol.write_in_wire3("in wire 3"));
+    assert_eq!(bob.next().await.1, "in wire 3");
+    relay.inject("bob", &carol.write(Content::text("in wire 4".into())));
+    assert_eq!(bob.next().await.1, "in wire 4");
+    relay.inject("bob", &carol.write_in_wire3("back in wire 3"));
+    assert_eq!(bob.error().await.code, Code::ProtocolMismatch);
+    relay.inject("bob", &carol.write(Content::text("still in wire 4".into())));
+    assert_eq!(bob.next().await.1, "still in wire 4", "and nothing before it");
+}
+
+#[tokio::test]
+async fn sessions_of_wire_3_from_before_are_not_read_by_a_user_who_refuses_it() {
+    let relay = FakeRelay::start(Kind::Mock).await;
+    let (lenient, stores) = (open(&relay.url).await, Stores::memory());
+    let mut bob = Person::join_with(&lenient, "bob", stores.clone()).await;
+    let mut carol = Stranger::new("carol", "bob", &relay.keys_of("bob"));
+    relay.inject("bob", &carol.announcement_of_wire3());
+    relay.inject("bob", &carol.write_in_wire3("one"));
+    assert_eq!(bob.next().await.1, "one");
+    bob.client.disconnect().await;
+
+    let refusing = Config { legacy_peers: LegacyPeers::Refuse, ..config(&relay.url) };
+    let refusing = App::open(refusing).await.unwrap();
+    let mut bob = Person::join_with(&refusing, "bob", stores).await;
+    relay.inject("bob", &carol.write_in_wire3("two"));
+    assert_eq!(bob.error().await.code, Code::ProtocolMismatch);
+    let error = bob.send("carol", "three").await.unwrap_err();
+    assert_eq!(error.code, Code::ProtocolMismatch);
+    assert!(bob.messages.try_recv().is_err());
+}

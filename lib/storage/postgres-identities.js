@@ -1,0 +1,138 @@
+'use strict';
+// Identities in PostgreSQL: made once for each user, whoever asks first, and never changed.
+
+const { randomBytes } = require('node:crypto');
+const check = require('../arguments.js');
+const { StvorError } = require('../errors.js');
+const { generateKeyPair } = require('../../ratchet.js');
+const { SALT_BYTES, seal, unseal, wrongKey } = require('./sealing.js');
+
+let warned = false;
+
+class PostgresIdentities {
+  perUser = true;
+  #database;
+  #secret;
+  #sealingKey;
+
+  constructor(database, secret) {
+    this.#database = database;
+    this.#secret = secret;
+  }
+
+  async getIdentityKeyPair(userId) {
+    const user = Buffer.from(check.userId('userId', userId));
+    const key = await this.#key();
+    const row = (await this.#select(user)) ?? (await this.#make(user, key));
+    return { publicKey: row.public_key, privateKey: opened(row, user, key) };
+  }
+
+  /** Keeps a pair that was made elsewhere, unless the user has one. */
+  async importIdentityKeyPair(pair, userId) {
+    const user = Buffer.from(check.userId('userId', userId));
+    const key = await this.#key();
+    const row = (await this.#select(user)) ?? (await this.#make(user, key, pair));
+    if (!Buffer.from(pair.privateKey).equals(opened(row, user, key))) throw identityConflict();
+  }
+
+  /** Seals the identities that were stored before there was a key, and resolves to their number. */
+  async sealIdentities() {
+    const key = await this.#key();
+    if (key === undefined) throw wrongKey('Sealing needs a key or passphrase.');
+    const { rows } = await this.#database.query(
+      (schema) => `SELECT user_id, public_key, private_key FROM ${schema}.identities WHERE NOT sealed`,
+    );
+    for (const { user_id: user, public_key: publicKey, private_key: privateKey } of rows) {
+      await this.#database.query(
+        (schema) => `UPDATE ${schema}.identities SET private_key = $2, sealed = true WHERE user_id = $1 AND NOT sealed`,
+        [user, seal(key, privateKey, contextOf(user, publicKey))],
+      );
+    }
+    return rows.length;
+  }
+
+  async #select(user) {
+    const { rows } = await this.#database.query(
+      (schema) => `SELECT public_key, private_key, sealed::text AS sealed FROM ${schema}.identities WHERE user_id = $1`,
+      [user],
+    );
+    return rows[0];
+  }
+
+  /** Of several processes that come here at once, one inserts and all read what it has inserted. */
+  async #make(user, key, { publicKey, privateKey } = generateKeyPair()) {
+    const stored = key === undefined ? privateKey : seal(key, privateKey, contextOf(user, publicKey));
+    await this.#database.query(
+      (schema) => `INSERT INTO ${schema}.identities (user_id, public_key, private_key, sealed)
+        VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+      [user, publicKey, stored, key !== undefined],
+    );
+    return this.#select(user);
+  }
+
+  async #key() {
+    if (this.#secret === undefined) return warnOnce();
+    this.#sealingKey ??= sealingKey(this.#database, this.#secret);
+    try {
+      return await this.#sealingKey;
+    } catch (error) {
+      this.#sealingKey = undefined;
+      throw error;
+    }
+  }
+}
+
+/** Derives the key with the stored salt, and proves by a stored check that it is the one used before. */
+async function sealingKey(database, secret) {
+  const read = async () => {
+    const { rows } = await database.query((schema) => `SELECT value FROM ${schema}.settings WHERE name = 'sealing'`);
+    return rows[0]?.value;
+  };
+  const check = ['key check'];
+  let stored = await read();
+  if (stored === undefined) {
+    const salt = randomBytes(SALT_BYTES);
+    const value = Buffer.concat([salt, seal(await secret.derive(salt), Buffer.alloc(0), check)]);
+    const sql = (schema) => `INSERT INTO ${schema}.settings VALUES ('sealing', $1) ON CONFLICT DO NOTHING`;
+    await database.query(sql, [value]);
+    stored = await read();
+  }
+  const key = await secret.derive(stored.subarray(0, SALT_BYTES));
+  unseal(key, stored.subarray(SALT_BYTES), check);
+  return key;
+}
+
+function opened({ sealed, public_key: publicKey, private_key: stored }, user, key) {
+  const isSealed = sealed === 'true';
+  if (isSealed && key === undefined) throw wrongKey('The identity is sealed, and there is no key or passphrase.');
+  if (isSealed) return unseal(key, stored, contextOf(user, publicKey));
+  if (key === undefined) return stored;
+  // Taken as it is, a row that anybody could have written would count as one that was sealed.
+  throw new StvorError(
+    'STORAGE_KEY',
+    'The identity was stored without a key, and is not sealed.',
+    'If it is the right one, call sealIdentities() of the storage once.',
+  );
+}
+
+function contextOf(user, publicKey) {
+  return ['identity', user, publicKey];
+}
+
+function identityConflict() {
+  return new StvorError(
+    'IDENTITY_CONFLICT',
+    'The user has another identity in this database already.',
+    'Import identities before their users connect for the first time.',
+  );
+}
+
+function warnOnce() {
+  if (!warned) {
+    const text = 'postgresStorage without key or passphrase keeps identities unsealed: whoever reads the database can read every session.';
+    check.warn(text, 'STVOR_UNSEALED_IDENTITY');
+  }
+  warned = true;
+}
+
+module.exports = { PostgresIdentities };
