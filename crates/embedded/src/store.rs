@@ -21,7 +21,7 @@ use crate::seal::{Row, Sealer};
 use crate::writer::{Reply, Request, Writer};
 
 /// Largest value in bytes: above any record, whose outbox and inbox may hold 64 MiB each.
-pub const MAX_VALUE: usize = 256 << 20;
+pub const MAX_VALUE: usize = 160 << 20;
 
 /// What can be chosen about a store.
 #[derive(Clone)]
