@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
 import { postgresStorage, redisReplayCache } from '@stvor/sdk';
+import { generateKeyPair } from '@stvor/sdk/ratchet';
 import { checkAdapters } from '@stvor/sdk/testing';
 import pg from 'pg';
 import { program, root } from './support/child.mjs';
@@ -309,6 +310,22 @@ describe('identities', () => {
     }
   });
 
+  test('made elsewhere are taken for users who have none', async (t) => {
+    const storage = open(t, newSchema());
+    const [given, other] = [generateKeyPair(), generateKeyPair()];
+    for (let time = 0; time < 2; time += 1) {
+      assert.deepEqual(await storage.identity.importIdentityKeyPair(given, 'alice'), given);
+    }
+    assert.deepEqual(await pairOf(storage, 'alice'), given);
+    await assert.rejects(storage.identity.importIdentityKeyPair(other, 'alice'), { code: 'IDENTITY_CONFLICT' });
+    assert.deepEqual(await pairOf(storage, 'alice'), given);
+    const wrong = [
+      undefined, {}, { ...given, publicKey: other.publicKey }, { ...given, privateKey: Buffer.alloc(32) },
+      { ...given, privateKey: given.privateKey.subarray(1) },
+    ];
+    for (const pair of wrong) await assert.rejects(storage.identity.importIdentityKeyPair(pair, 'bob'), { code: 'INVALID_ARGUMENT' });
+  });
+
   test('moved to another user, or altered, are refused', async (t) => {
     const schema = newSchema();
     const storage = open(t, schema);
@@ -486,7 +503,7 @@ describe('failures', () => {
     const wrong = [
       undefined, {}, { pool, connectionString: databaseUrl }, { pool: {} }, { connectionString: '' }, { pool, schema: '' },
       { pool, schema: 'a"b' }, { pool, schema: 'pg_x' }, { pool, schema: '1a' }, { pool, schema: 'x'.repeat(64) },
-      { pool, key: randomBytes(16) }, { pool, key: 'x'.repeat(32) }, { pool, passphrase: '' }, { pool, passphrase: 7 },
+      { pool, key: randomBytes(16) }, { pool, key: 'x'.repeat(32) }, { pool, passphrase: '' }, { pool, passphrase: 7 }, { pool, passphrase: null },
       { pool, key, passphrase: 'x' }, { pool, ttlSeconds: 0 }, { pool, table: 'x' },
     ];
     for (const options of wrong) assert.throws(() => postgresStorage(options), { code: 'INVALID_ARGUMENT' });
