@@ -56,6 +56,12 @@ class PostgresIdentities {
     return rows.length;
   }
 
+  /** Forgets the secret and what was derived from it. */
+  async wipe() {
+    this.#secret?.wipe();
+    (await this.#sealingKey?.catch(() => undefined))?.fill(0);
+  }
+
   async #select(user) {
     const { rows } = await this.#database.query(
       (schema) => `SELECT public_key, private_key, sealed::text AS sealed FROM ${schema}.identities WHERE user_id = $1`,

@@ -38,8 +38,8 @@ function postgresStorage(options) {
     tofu: new PostgresFingerprints(database),
   };
   const close = async () => {
-    secret?.wipe();
     await database.close(pool === undefined);
+    await identity.wipe();
   };
   // Not enumerable: `{ ...storage, replay }` is a set of adapters and nothing else.
   return Object.defineProperties(storage, {
