@@ -6,6 +6,7 @@ const { Stvor, StvorApp, createApp } = require('./lib/app.js');
 const { StvorFacadeClient } = require('./lib/client.js');
 const { StvorError, STVOR_ERRORS } = require('./lib/errors.js');
 const { CryptoSessionManager } = require('./lib/manager.js');
+const { postgresStorage } = require('./lib/storage/postgres.js');
 const { RedisReplayCache, redisReplayCache } = require('./lib/storage/redis.js');
 const { generateFingerprint, verifyMetricsSignature } = require('./lib/proofs.js');
 const {
@@ -24,8 +25,6 @@ const {
 
 const init = createApp;
 const load = async () => module.exports;
-/** Loaded by its first call: few programs need it, and it needs much of Node.js. */
-const postgresStorage = (options) => require('./lib/storage/postgres.js').postgresStorage(options);
 
 module.exports = {
   Stvor,

@@ -8,7 +8,7 @@ import { join, posix } from 'node:path';
 import { root } from './cargo.mjs';
 
 const library = filesIn('lib');
-const usual = ['lib/storage/redis.js', 'lib/storage/embedded.js'];
+const usual = ['embedded', 'postgres', 'redis'].map((name) => `lib/storage/${name}.js`);
 const seldom = [
   'lib/structured.js',
   'lib/cborg.js',
