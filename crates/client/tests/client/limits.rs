@@ -86,7 +86,6 @@ async fn prekeys_that_expire_are_no_reason_to_announce_those_that_do_not() {
     let (now, mut random) = (now_ms(), ChaCha20Rng::seed_from_u64(1));
     let keys = LocalKeys::with_new_prekey(identity, &mut random);
     // The first are replaced thirty days before a second from now, and the next a day ago.
-    let keys = LocalKeys::with_new_prekey(keys, &mut random);
     let prekeys = Prekeys::new(&keys, now - 40 * DAY, &mut random);
     let prekeys = prekeys.rotated(now - 30 * DAY + 1_000, &mut random).unwrap();
     let prekeys = prekeys.rotated(now - DAY, &mut random).unwrap();
