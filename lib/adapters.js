@@ -89,10 +89,10 @@ class Storage {
     const adapters = this.#adapters.get(userId);
     try {
       return await QUESTIONS[question](adapters, userId, rows, this);
-    } catch (error) {
-      const isConflict = error?.code === 'STORAGE_CONFLICT';
-      const message = error instanceof Nonsense ? error.message : `${nameOf(question)} failed`;
-      return ['storeFailed', message, isConflict, error instanceof Nonsense ? undefined : keepCause(error)];
+    } catch (thrown) {
+      const { error, saved } = thrown instanceof Partly ? thrown : { error: thrown, saved: [] };
+      if (error instanceof Nonsense) return ['storeFailed', error.message, false, undefined, saved];
+      return ['storeFailed', `${nameOf(question)} failed`, isConflict(error), keepCause(error), saved];
     }
   }
 
@@ -107,6 +107,17 @@ class Storage {
 
 /** A store gave what no store may give; the message says what. */
 class Nonsense extends Error {}
+
+/** Some records were saved, and others were not. */
+class Partly extends Error {
+  constructor(error, saved) {
+    super();
+    this.error = error;
+    this.saved = saved;
+  }
+}
+
+const isConflict = (error) => error?.code === 'STORAGE_CONFLICT';
 
 const NAMES = ['getIdentityKeyPair', 'load', 'save', 'checkAndMark', 'verifyFingerprint', 'storeFingerprint', 'storeFingerprint'];
 const KIND_OF = ['identity', 'sessions', 'sessions', 'replay', 'tofu', 'tofu', 'tofu'];
@@ -135,16 +146,20 @@ async function save({ sessions }, userId, rows, storage) {
   return ['storeDone'];
 }
 
-/** The records of peers at the same time, then the user's own. */
+/** The records of peers at the same time, then, once they are there, the user's own. */
 async function saveAll(sessions, userId, pairs) {
   if (typeof sessions.saveMany === 'function') return sessions.saveMany(userId, pairs);
-  const peers = pairs.filter(([peerId]) => peerId !== userId);
-  const outcomes = await Promise.allSettled(peers.map(async ([peerId, state]) => sessions.save(peerId, state, userId)));
-  const failed = outcomes.find(({ status }) => status === 'rejected');
-  if (failed !== undefined) throw failed.reason;
-  for (const [peerId, state] of pairs) {
-    if (peerId === userId) await sessions.save(peerId, state, userId);
-  }
+  const isOwn = ([peerId]) => peerId === userId;
+  const saved = await saveEach(sessions, userId, pairs.filter((pair) => !isOwn(pair)), []);
+  await saveEach(sessions, userId, pairs.filter(isOwn), saved);
+}
+
+async function saveEach(sessions, userId, pairs, before) {
+  const outcomes = await Promise.allSettled(pairs.map(async ([peerId, state]) => sessions.save(peerId, state, userId)));
+  const saved = before.concat(pairs.filter((_, at) => outcomes[at].status === 'fulfilled').map(([peerId]) => peerId));
+  const failed = outcomes.filter(({ status }) => status === 'rejected').map(({ reason }) => reason);
+  if (failed.length > 0) throw new Partly(failed.find(isConflict) ?? failed[0], saved);
+  return saved;
 }
 
 async function check({ replay }, userId, rows) {

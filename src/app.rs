@@ -167,7 +167,8 @@ impl NativeApp {
         self.adapters.answer(number, Answer::Told(answers));
     }
 
-    /// A store of the facade failed; `message` says how, and the facade knows `cause`.
+    /// A store of the facade failed; `message` says how, and the facade knows `cause`. `saved` are
+    /// the peers whose records a save has replaced all the same.
     #[napi(catch_unwind)]
     pub fn store_failed(
         &self,
@@ -175,10 +176,11 @@ impl NativeApp {
         message: String,
         is_conflict: bool,
         cause: Option<i64>,
+        saved: Vec<String>,
     ) {
         let kind = if is_conflict { StoreErrorKind::Conflict } else { StoreErrorKind::Failed };
         let cause = cause.and_then(|cause| u64::try_from(cause).ok());
-        self.adapters.answer(number, Answer::Failed(StoreError { kind, message, cause }));
+        self.adapters.answer(number, Answer::Failed(StoreError { kind, message, cause, saved }));
     }
 
     #[napi(catch_unwind)]

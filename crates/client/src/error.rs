@@ -277,7 +277,7 @@ impl Error {
 
     /// What a store's error is to the user.
     pub(crate) fn storage(error: &StoreError) -> Self {
-        let StoreError { kind, message, cause } = error;
+        let StoreError { kind, message, cause, saved: _ } = error;
         let mut error = match kind {
             StoreErrorKind::Failed => Self::new(
                 Code::StorageFailed,

@@ -21,6 +21,8 @@ pub struct StoreError {
     pub message: String,
     /// A number by which whoever made the store finds what it threw.
     pub cause: Option<u64>,
+    /// Records that a save has replaced before it failed with others, by peer.
+    pub saved: Vec<String>,
 }
 
 /// What is to be done about a store's error.
@@ -45,7 +47,7 @@ impl StoreError {
 
     /// An error of this kind.
     pub fn of(kind: StoreErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), cause: None }
+        Self { kind, message: message.into(), cause: None, saved: Vec::new() }
     }
 }
 

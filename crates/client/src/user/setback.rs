@@ -30,7 +30,11 @@ pub(super) enum Setback {
     /// Among the opened messages are replays, noted in `replayed`. The rest is done again at once.
     Replay,
     /// Another process has written the same records. They are read again, and all is done again.
-    Conflict(Error),
+    Conflict {
+        error: Error,
+        /// Whose records were replaced all the same, and are written over by the next step.
+        saved: Vec<String>,
+    },
 }
 
 impl User {
@@ -60,7 +64,7 @@ impl User {
     pub(super) fn undo(&mut self, mut step: Step, setback: Setback) {
         let error = match &setback {
             Setback::Failed(error) => Some(error.clone()),
-            Setback::Conflict(error) => {
+            Setback::Conflict { error, .. } => {
                 self.conflicts += 1;
                 (self.conflicts > MAX_CONFLICTS).then(|| error.clone())
             }
@@ -90,13 +94,13 @@ impl User {
                 self.attention.insert(id); // their keys are asked for again
             }
         }
-        if let Setback::Conflict(_) = setback {
-            self.read_again(&step.changed);
+        if let Setback::Conflict { saved, .. } = &setback {
+            self.read_again(step.changed.iter().filter(|id| !saved.contains(id)));
         }
         let refusal = match &setback {
-            Setback::Failed(error) | Setback::Conflict(error) | Setback::Unchecked(error) => {
-                error.clone()
-            }
+            Setback::Failed(error)
+            | Setback::Conflict { error, .. }
+            | Setback::Unchecked(error) => error.clone(),
             Setback::Replay => Error::storage_busy(),
         };
         for done in std::mem::take(&mut step.trusted) {
@@ -118,7 +122,9 @@ impl User {
         self.retry_at = Some(Instant::now() + self.pause_after(&setback));
         match setback {
             Setback::Failed(error) | Setback::Unchecked(error) => self.events.error(error),
-            Setback::Conflict(_) => error.into_iter().for_each(|error| self.events.error(error)),
+            Setback::Conflict { .. } => {
+                error.into_iter().for_each(|error| self.events.error(error))
+            }
             Setback::Replay => {}
         }
         self.set_timers(step.touched);
@@ -128,8 +134,8 @@ impl User {
         match setback {
             Setback::Failed(_) | Setback::Unchecked(_) => RETRY,
             Setback::Replay => Duration::ZERO,
-            Setback::Conflict(_) if self.conflicts > MAX_CONFLICTS => RETRY,
-            Setback::Conflict(_) => {
+            Setback::Conflict { .. } if self.conflicts > MAX_CONFLICTS => RETRY,
+            Setback::Conflict { .. } => {
                 let most = CONFLICT_PAUSE_MS << self.conflicts;
                 Duration::from_millis(self.random.next_u64() % most)
             }
@@ -184,7 +190,7 @@ impl User {
     }
 
     /// What was read of these peers is out of date.
-    fn read_again(&mut self, peers: &[String]) {
+    fn read_again<'a>(&mut self, peers: impl Iterator<Item = &'a String>) {
         for id in peers {
             if let Some(peer) = self.peers.get_mut(id) {
                 (peer.committed, peer.loaded, peer.pinned) = (None, false, false);

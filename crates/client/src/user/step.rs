@@ -132,8 +132,10 @@ impl User {
         match write(&self.stores, &self.id, &step.pins, &changes).await {
             Ok(()) => self.committed(step, changes),
             Err(error) if error.kind == StoreErrorKind::Conflict => {
-                self.own_is_stale |= changes.user.is_some();
-                self.undo(step, Setback::Conflict(Error::storage(&error)));
+                let kept = error.saved.iter().any(|saved| **saved == *self.id);
+                self.own_is_stale |= changes.user.is_some() && !kept;
+                let saved = error.saved.clone();
+                self.undo(step, Setback::Conflict { error: Error::storage(&error), saved });
             }
             Err(error) => self.undo(step, Setback::Failed(Error::storage(&error))),
         }

@@ -21,12 +21,15 @@ struct Process {
     database: Arc<Database>,
     known: Mutex<HashMap<String, u64>>,
     conflicts: Mutex<usize>,
+    /// Whether it saves record by record, as a store does that has no more than the documented
+    /// methods, and not all or none.
+    one_by_one: bool,
 }
 
 impl Process {
-    fn new(database: &Arc<Database>) -> Arc<Self> {
+    fn new(database: &Arc<Database>, one_by_one: bool) -> Arc<Self> {
         let (known, conflicts) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { database: database.clone(), known, conflicts })
+        Arc::new(Self { database: database.clone(), known, conflicts, one_by_one })
     }
 }
 
@@ -48,16 +51,23 @@ impl SealedStore for Process {
         let is_old = |peer: &String| {
             rows.get(peer).map_or(0, |row| row.0) != known.get(peer).copied().unwrap_or(0)
         };
-        if new.iter().any(|(peer, _)| is_old(peer)) {
-            *self.conflicts.lock().unwrap() += 1;
-            return Err(StoreError::of(StoreErrorKind::Conflict, "the row has another version"));
-        }
-        for (peer, bytes) in new {
+        let (old, fresh): (Vec<_>, Vec<_>) = new.into_iter().partition(|(peer, _)| is_old(peer));
+        let mut saved = Vec::new();
+        for (peer, bytes) in fresh {
+            if !old.is_empty() && !self.one_by_one {
+                break;
+            }
             let version = known.get(&peer).copied().unwrap_or(0) + 1;
             known.insert(peer.clone(), version);
-            rows.insert(peer, (version, bytes));
+            rows.insert(peer.clone(), (version, bytes));
+            saved.push(peer);
         }
-        Ok(())
+        if old.is_empty() {
+            return Ok(());
+        }
+        *self.conflicts.lock().unwrap() += 1;
+        let error = StoreError::of(StoreErrorKind::Conflict, "the row has another version");
+        Err(StoreError { saved, ..error })
     }
 }
 
@@ -68,31 +78,48 @@ fn stores_of(process: &Arc<Process>, others: &Stores) -> Stores {
 #[tokio::test]
 async fn two_processes_that_serve_one_user_lose_none_of_each_others_steps() {
     let relay = FakeRelay::start(Kind::Mock).await;
-    let (database, others) = (Arc::new(Database::default()), Stores::memory());
-    let (first, second) = (Process::new(&database), Process::new(&database));
-    let (first_app, second_app) = (open(&relay.url).await, open(&relay.url).await);
-    let mut bob = Person::join(&open(&relay.url).await, "bob").await;
-    let here = Person::join_with(&first_app, "alice", stores_of(&first, &others)).await;
-    let there = Person::join_with(&second_app, "alice", stores_of(&second, &others)).await;
-    let mut sends = Vec::new();
-    for n in 0..40 {
-        sends.push(here.send("bob", &format!("here {n}")));
-        sends.push(there.send("bob", &format!("there {n}")));
-        if n % 4 == 3 {
-            for sent in sends.drain(..) {
-                sent.await.unwrap();
+    for one_by_one in [false, true] {
+        let [alice, bob, carol] =
+            ["alice", "bob", "carol"].map(|name| format!("{name} {one_by_one}"));
+        let (database, others) = (Arc::new(Database::default()), Stores::memory());
+        let (first, second) =
+            (Process::new(&database, one_by_one), Process::new(&database, one_by_one));
+        let (first_app, second_app) = (open(&relay.url).await, open(&relay.url).await);
+        let mut peers = Vec::new();
+        for name in [&bob, &carol] {
+            peers.push(Person::join(&open(&relay.url).await, name).await);
+        }
+        let here = Person::join_with(&first_app, &alice, stores_of(&first, &others)).await;
+        let there = Person::join_with(&second_app, &alice, stores_of(&second, &others)).await;
+        let mut sends = Vec::new();
+        for n in 0..40 {
+            // A step of both has the records of two peers, of which one may be out of date.
+            sends.push(here.send(&bob, &format!("here {n}")));
+            sends.push(here.send(&carol, &format!("here {n}")));
+            sends.push(there.send(if n % 3 == 0 { &carol } else { &bob }, &format!("there {n}")));
+            if n % 4 == 3 {
+                for sent in sends.drain(..) {
+                    sent.await.unwrap();
+                }
             }
         }
+        let theirs = |to: &str| {
+            let is_theirs = move |n: &i32| (n % 3 == 0) == to.starts_with("carol");
+            let there = (0..40).filter(is_theirs).map(|n| format!("there {n}"));
+            (0..40).map(|n| format!("here {n}")).chain(there).collect::<BTreeSet<_>>()
+        };
+        for (peer, name) in peers.iter_mut().zip([&bob, &carol]) {
+            let (all, mut got) = (theirs(name), BTreeSet::new());
+            while got.len() < all.len() {
+                let (_, text) = peer.next().await;
+                assert!(got.insert(text.clone()), "{text} came to {name} twice");
+            }
+            assert_eq!(got, all);
+            assert!(peer.messages.try_recv().is_err(), "nothing more comes to {name}");
+        }
+        let met = *first.conflicts.lock().unwrap() + *second.conflicts.lock().unwrap();
+        assert!(met > 0, "the two never met, so this has shown nothing");
     }
-    let mut got = BTreeSet::new();
-    for _ in 0..80 {
-        let (_, text) = bob.next().await;
-        assert!(got.insert(text.clone()), "{text} came twice");
-    }
-    let all = (0..40).flat_map(|n| [format!("here {n}"), format!("there {n}")]);
-    assert_eq!(got, all.collect());
-    let met = *first.conflicts.lock().unwrap() + *second.conflicts.lock().unwrap();
-    assert!(met > 0, "the two never met, so this has shown nothing");
 }
 
 /// Knows every nonce that was ever asked about.
@@ -114,20 +141,20 @@ async fn what_only_the_replay_cache_knows_is_refused_and_what_came_with_it_is_re
     let app = open(&relay.url).await;
     let alice = Person::join(&open(&relay.url).await, "alice").await;
     let mut bob =
-        Person::join_with(&app, "bob", stores_of(&Process::new(&database), &others)).await;
+        Person::join_with(&app, "bob", stores_of(&Process::new(&database, false), &others)).await;
     alice.send("bob", "one").await.unwrap();
     assert_eq!(bob.next().await.1, "one");
     bob.client.disconnect().await;
     let before = database.0.lock().unwrap().clone();
     let mut bob =
-        Person::join_with(&app, "bob", stores_of(&Process::new(&database), &others)).await;
+        Person::join_with(&app, "bob", stores_of(&Process::new(&database, false), &others)).await;
     alice.send("bob", "two").await.unwrap();
     assert_eq!(bob.next().await.1, "two");
     let frame = relay.seen().pop().unwrap();
     bob.client.disconnect().await;
     *database.0.lock().unwrap() = before; // from a backup: only the cache has seen the message
     let mut bob =
-        Person::join_with(&app, "bob", stores_of(&Process::new(&database), &others)).await;
+        Person::join_with(&app, "bob", stores_of(&Process::new(&database, false), &others)).await;
     relay.inject("bob", &frame);
     let error = bob.error().await;
     assert_eq!((error.code, error.peer_id.as_deref()), (Code::ReplayDetected, Some("alice")));
