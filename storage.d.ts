@@ -71,12 +71,53 @@ export interface StorageAdapters {
   tofu: TofuStore;
 }
 
+/** Adapters as an app takes them: in development some may be missing. */
+export type GivenAdapters = { [Kind in keyof StorageAdapters]?: StorageAdapters[Kind] | undefined };
+
 /** Documentation's name of {@link SessionStore}. */
 export type ISessionStore = SessionStore;
 /** Documentation's name of {@link ReplayCache}. */
 export type IReplayCache = ReplayCache;
 /** Documentation's name of {@link TofuStore}. */
 export type ITofuStore = TofuStore;
+
+/** How {@link embeddedStorage} opens a file: with `key` or `passphrase`. */
+export interface EmbeddedStorageOptions {
+  /** The file. It is made if there is none; its directory has to be there. */
+  path: string;
+  /** 32 bytes, for ever the same. */
+  key?: Uint8Array | undefined;
+  /** Instead of `key`: a text, from which Argon2id makes one (64 MiB, some tenths of a second). */
+  passphrase?: string | undefined;
+}
+
+/** An identity store that takes identities made elsewhere, as `importLegacy` brings them. */
+export interface ImportingIdentityStore extends IdentityStore {
+  /** Keeps the pair unless the user has one; rejects with `IDENTITY_CONFLICT` if that is another. */
+  importIdentityKeyPair(pair: IdentityKeyPair, userId: UserId): Promise<IdentityKeyPair>;
+}
+
+/** All four stores in one encrypted file. */
+export interface EmbeddedStorage {
+  identity: ImportingIdentityStore;
+  sessions: SessionStore & Required<Pick<SessionStore, 'saveMany'>>;
+  replay: ReplayCache & Required<Pick<ReplayCache, 'checkAndMarkMany'>>;
+  tofu: TofuStore & Required<Pick<TofuStore, 'replaceFingerprint'>>;
+  /** Closes the file; another process may open it then. Repeated calls do nothing. */
+  close(): Promise<void>;
+  /** The same as {@link close}, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * Storage for any number of users of one process: one encrypted file, durable at every step. What it returns may be
+ * awaited, or given to {@link createApp} as it is.
+ *
+ * Rejects with `STORAGE_LOCKED`, `STORAGE_KEY`, `STORAGE_DAMAGED`, `STORAGE_FAILED`.
+ *
+ * @throws {StvorError} `INVALID_ARGUMENT`
+ */
+export function embeddedStorage(options: EmbeddedStorageOptions): Promise<EmbeddedStorage> & EmbeddedStorage;
 
 /** A client of `redis` (4 or later) or `ioredis`, connected. */
 export interface RedisClient {

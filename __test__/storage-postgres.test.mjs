@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
 import { postgresStorage, redisReplayCache } from '@stvor/sdk';
+import { generateKeyPair } from '@stvor/sdk/ratchet';
 import { checkAdapters } from '@stvor/sdk/testing';
 import pg from 'pg';
 import { program, root } from './support/child.mjs';
@@ -61,6 +62,16 @@ function open(t, schema, options = { key }) {
 }
 
 const state = (text) => Buffer.from(text);
+
+test('an identity made elsewhere is kept, unless the user has another', async (t) => {
+  const { identity } = open(t, newSchema());
+  const [pair, other] = [generateKeyPair(), generateKeyPair()];
+  await identity.importIdentityKeyPair(pair, 'alice');
+  await identity.importIdentityKeyPair(pair, 'alice');
+  assert.deepEqual(await identity.getIdentityKeyPair('alice'), pair);
+  await assert.rejects(identity.importIdentityKeyPair(other, 'alice'), { name: 'StvorError', code: 'IDENTITY_CONFLICT' });
+  assert.deepEqual(await identity.getIdentityKeyPair('alice'), pair);
+});
 
 describe('the storage keeps every rule of the conformance suite', () => {
   const settings = {

@@ -27,6 +27,14 @@ class PostgresIdentities {
     return { publicKey: row.public_key, privateKey: opened(row, user, key) };
   }
 
+  /** Keeps a pair that was made elsewhere, unless the user has one. */
+  async importIdentityKeyPair(pair, userId) {
+    const user = Buffer.from(check.userId('userId', userId));
+    const key = await this.#key();
+    const row = (await this.#select(user)) ?? (await this.#make(user, key, pair));
+    if (!Buffer.from(pair.privateKey).equals(opened(row, user, key))) throw identityConflict();
+  }
+
   /** Seals the identities that were stored before there was a key, and resolves to their number. */
   async sealIdentities() {
     const key = await this.#key();
@@ -52,8 +60,7 @@ class PostgresIdentities {
   }
 
   /** Of several processes that come here at once, one inserts and all read what it has inserted. */
-  async #make(user, key) {
-    const { publicKey, privateKey } = generateKeyPair();
+  async #make(user, key, { publicKey, privateKey } = generateKeyPair()) {
     const stored = key === undefined ? privateKey : seal(key, privateKey, contextOf(user, publicKey));
     await this.#database.query(
       (schema) => `INSERT INTO ${schema}.identities (user_id, public_key, private_key, sealed)
@@ -110,6 +117,14 @@ function opened({ sealed, public_key: publicKey, private_key: stored }, user, ke
 
 function contextOf(user, publicKey) {
   return ['identity', user, publicKey];
+}
+
+function identityConflict() {
+  return new StvorError(
+    'IDENTITY_CONFLICT',
+    'The user has another identity in this database already.',
+    'Import identities before their users connect for the first time.',
+  );
 }
 
 function warnOnce() {

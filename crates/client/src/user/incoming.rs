@@ -76,7 +76,6 @@ impl User {
         let first = peer.held.is_empty();
         if peer.hold(envelope, &mut self.held).is_some() {
             // Not settled: a relay that keeps its messages still has it.
-            self.counters.rejected.one();
             let error = Error::decryption_failed(&from);
             log_refusal(&from, &error);
             self.events.error(error);
