@@ -52,7 +52,8 @@ class Attestations {
 
   /** Counters only. */
   #summary() {
-    return Object.entries(this.#native.metrics()).map(([name, count]) => `${name} ${count}`).join(', ');
+    const counts = Object.entries(this.#native.metrics()).filter(([, count]) => typeof count === 'number');
+    return counts.map(([name, count]) => `${name} ${count}`).join(', ');
   }
 }
 
