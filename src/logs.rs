@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Once, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, Once, OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use napi::bindgen_prelude::{Array, Env, Result};
@@ -19,6 +19,7 @@ use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Span, Subscriber, error_span};
+use tracing_core::span::Current;
 
 use crate::events::Wake;
 use crate::log_queue::{Entry, Queue, Value};
@@ -27,6 +28,8 @@ use crate::log_queue::{Entry, Queue, Value};
 const LEVELS: [Level; 5] = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
 
 static LOGS: LazyLock<Logs> = LazyLock::new(Logs::default);
+/// Of any span: no more is known of one than its id.
+static SPAN: OnceLock<&'static Metadata<'static>> = OnceLock::new();
 static SUBSCRIBED: Once = Once::new();
 static APPS: AtomicU32 = AtomicU32::new(1);
 
@@ -127,6 +130,7 @@ impl Subscriber for ToLogs {
     }
 
     fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+        SPAN.get_or_init(|| attributes.metadata());
         let mut place = match attributes.parent() {
             Some(parent) => Place::of(parent),
             None if attributes.is_root() => Place::default(),
@@ -134,6 +138,14 @@ impl Subscriber for ToLogs {
         };
         attributes.record(&mut place);
         place.id()
+    }
+
+    /// What tasks take along that are begun within a span.
+    fn current_span(&self) -> Current {
+        match (within(|spans| spans.last().copied()), SPAN.get()) {
+            (Some(place), Some(metadata)) => Current::new(place.id(), metadata),
+            _ => Current::none(),
+        }
     }
 
     fn record(&self, _: &Id, _: &Record<'_>) {}
