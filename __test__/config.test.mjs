@@ -15,6 +15,7 @@ const rootNames = [
   'CryptoSessionManager', 'generateFingerprint', 'verifyMetricsSignature', 'initializeCrypto', 'generateKeyPair',
   'ecSign', 'ecVerify', 'x3dhSymmetric', 'establishSession', 'encryptMessage', 'decryptMessage', 'forceRatchet',
   'serializeSession', 'deserializeSession',
+  'embeddedStorage', 'postgresStorage', 'redisReplayCache', 'RedisReplayCache',
 ];
 
 test('every name can be imported, required, and taken from load()', async () => {

@@ -2,7 +2,9 @@
 // uses every kind of session; its memory is read from here, while it stands still.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { buildTestAddon } from '../scripts/build.mjs';
@@ -24,7 +26,9 @@ describe('root keys in memory', { skip: process.platform !== 'linux' && 'reads /
 
   test('are found nowhere after sends, receives and saves, where a planted one is found', async (t) => {
     const relay = await mockRelay(t);
-    const { child, line } = program(t, { file: join(root, '__test__', 'support', 'root-keys.mjs'), args: [addon, relay.url] });
+    const directory = await mkdtemp(join(tmpdir(), 'stvor-memory-'));
+    t.after(() => rm(directory, { recursive: true, force: true }));
+    const { child, line } = program(t, { file: join(root, '__test__', 'support', 'root-keys.mjs'), args: [addon, relay.url, join(directory, 'stvor.db')] });
     const told = async (name) => {
       const [, ...keys] = (await line(new RegExp(`^${name} `))).split(' ');
       return keys.map((key) => Buffer.from(key, 'hex').map((byte) => byte ^ MASK));

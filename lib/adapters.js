@@ -4,15 +4,7 @@
 const { isUint8Array } = require('node:util').types;
 const { StvorError, invalidArgument, keepCause } = require('./errors.js');
 const { fileOf } = require('./storage/embedded.js');
-
-/** What each adapter must have, and how many arguments its methods take when they take the user's id. */
-const METHODS = {
-  identity: { getIdentityKeyPair: 1 },
-  sessions: { save: 3, load: 2 },
-  replay: { checkAndMark: 3 },
-  tofu: { storeFingerprint: 3, verifyFingerprint: 3 },
-};
-const KINDS = Object.keys(METHODS);
+const { METHODS, STORES: KINDS, takesUser } = require('./storage/interfaces.js');
 
 /** Where a user's store is, as the addon's `chooseStores` takes it. */
 const MEMORY = 0;
@@ -206,12 +198,6 @@ function bytesOf(value) {
   const isJson = value?.type === 'Buffer' && Array.isArray(value.data);
   const isByte = (one) => Number.isInteger(one) && one >= 0 && one <= 255;
   return isJson && value.data.every(isByte) ? Buffer.from(value.data) : undefined;
-}
-
-/** Whether the adapter tells users apart: all its methods take the user's id, or it says so. */
-function takesUser(kind, adapter) {
-  if (adapter.perUser === true) return true;
-  return Object.entries(METHODS[kind]).every(([method, length]) => adapter[method].length >= length);
 }
 
 /** The names of adapters and of methods that are missing, say `sessions` or `tofu.verifyFingerprint`. */

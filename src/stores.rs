@@ -107,6 +107,17 @@ impl JsStores {
         }
     }
 
+    async fn pin(
+        &self,
+        operation: Operation,
+        user_id: &str,
+        peer_id: &str,
+        fingerprint: &str,
+    ) -> Result<(), StoreError> {
+        let rows = vec![(peer_id.to_owned(), StoreValue::Text(fingerprint.to_owned()))];
+        self.ask(operation, user_id, rows).await.map(drop)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -185,8 +196,7 @@ impl TofuStore for JsStores {
         peer_id: &str,
         fingerprint: &str,
     ) -> Result<(), StoreError> {
-        let rows = vec![(peer_id.to_owned(), StoreValue::Text(fingerprint.to_owned()))];
-        self.ask(Operation::Pin, user_id, rows).await.map(drop)
+        self.pin(Operation::Pin, user_id, peer_id, fingerprint).await
     }
 
     async fn replace_fingerprint(
@@ -195,8 +205,7 @@ impl TofuStore for JsStores {
         peer_id: &str,
         fingerprint: &str,
     ) -> Result<(), StoreError> {
-        let rows = vec![(peer_id.to_owned(), StoreValue::Text(fingerprint.to_owned()))];
-        self.ask(Operation::Repin, user_id, rows).await.map(drop)
+        self.pin(Operation::Repin, user_id, peer_id, fingerprint).await
     }
 
     async fn verify_fingerprint(

@@ -1,11 +1,11 @@
 // A process that uses every kind of session that has root keys, and tells which there were, masked. Its memory is
-// looked through from outside. Arguments: the addon with test hooks, and a relay's URL.
+// looked through from outside. Arguments: the addon with test hooks, a relay's URL, and a path for a store.
 import { randomBytes } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { root } from './child.mjs';
 
-const [addon, relayUrl] = process.argv.slice(2);
+const [addon, relayUrl, path] = process.argv.slice(2);
 const require = createRequire(import.meta.url);
 
 // In place of the addon that ships, before anything loads that.
@@ -14,25 +14,37 @@ const shipped = join(root, `stvor.${platform()}.node`);
 const hooks = require(addon);
 require.cache[shipped] = require.cache[require.resolve(addon)];
 
-const { createApp, CryptoSessionManager } = await import('@stvor/sdk');
+const { createApp, CryptoSessionManager, embeddedStorage, generateKeyPair } = await import('@stvor/sdk');
 const { decryptMessage, encryptMessage, forceRatchet } = await import('@stvor/sdk/ratchet');
 const { pair } = await import('./sessions.mjs');
 const { messagesOf } = await import('./collect.mjs');
+const { mapAdapters } = await import('./stores.mjs');
 
 const kept = [await clients(), sessions(), await managers()];
 hooks.exchangeOnRestingThreads(20); // sealed for a store and read back, at each step
 
-/** Over the relay, to and fro: each message turns the ratchet, and so do receipts. */
+/**
+ * Over the relay, to and fro: each message turns the ratchet, and so do receipts. Every step is saved, by adapters in
+ * JavaScript and in an embedded file, and what was saved is loaded again half-way.
+ */
 async function clients() {
-  const apps = await Promise.all([1, 2].map(() => createApp({ appToken: 'stvor_test', relayUrl })));
+  const stores = [mapAdapters(new Map(), { generateKeyPair }), await embeddedStorage({ path, key: randomBytes(32) })];
+  await converse(stores, 10);
+  return [stores, await converse(stores, 10, true)];
+}
+
+async function converse(stores, rounds, stay = false) {
+  const config = { appToken: 'stvor_test', relayUrl, productionMode: true };
+  const apps = await Promise.all(stores.map((storageAdapters) => createApp({ ...config, storageAdapters })));
   const [alice, bob] = await Promise.all(['alice', 'bob'].map((name, i) => apps[i].connect(name)));
   const [toAlice, toBob] = [messagesOf(alice), messagesOf(bob)];
-  for (let i = 0; i < 20; i += 1) {
+  for (let i = 0; i < rounds; i += 1) {
     await alice.send('bob', `to bob ${i}`, { receipt: true });
     await toBob.next();
     await bob.send('alice', `to alice ${i}`, { receipt: true });
     await toAlice.next();
   }
+  if (!stay) await Promise.all(apps.map((app) => app.disconnect()));
   return [apps, alice, bob];
 }
 

@@ -3,7 +3,8 @@
 
 const check = require('../arguments.js');
 const { StvorError, invalidArgument } = require('../errors.js');
-const { METHODS, STORES, Subject } = require('./subject.js');
+const { METHODS, STORES } = require('../storage/interfaces.js');
+const { Subject } = require('./subject.js');
 const { Broken } = require('./broken.js');
 
 const OPTIONS = ['reopen', 'only', 'singleUser', 'oneWriter', 'timeout'];

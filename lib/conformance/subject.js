@@ -2,15 +2,7 @@
 // What the rules examine: adapters as an application gives them, with fresh names for every rule.
 
 const { createHash, randomBytes } = require('node:crypto');
-
-/** For each store: its methods with the number of parameters that takes the user's id. */
-const METHODS = {
-  identity: { getIdentityKeyPair: 1 },
-  sessions: { save: 3, load: 2 },
-  replay: { checkAndMark: 3 },
-  tofu: { storeFingerprint: 3, verifyFingerprint: 3 },
-};
-const STORES = Object.keys(METHODS);
+const { METHODS, STORES, takesUser } = require('../storage/interfaces.js');
 
 /** Adapters, or a function that makes those of a user, seen through one interface. */
 class Subject {
@@ -57,7 +49,7 @@ class Subject {
   async isPerUser(name) {
     if (typeof this.#given === 'function') return true;
     const store = (await this.of('any'))[name];
-    return store.perUser === true || Object.entries(METHODS[name]).every(([method, count]) => store[method].length >= count);
+    return takesUser(name, store);
   }
 
   /** A name that no rule and no run has used. */
@@ -82,4 +74,4 @@ function fingerprint(text) {
   return createHash('sha256').update(text).digest('hex');
 }
 
-module.exports = { METHODS, STORES, Subject, bytesOf, fingerprint, nonce };
+module.exports = { Subject, bytesOf, fingerprint, nonce };
