@@ -1,6 +1,6 @@
 // Log events: who gets which, that none holds a secret, and that no logger can do harm.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
@@ -295,12 +295,11 @@ test('a logger does not keep a process alive', async (t) => {
   assert.deepEqual([ended.code, ended.signal, ended.stderr], [0, null, '']);
 });
 
-test('every event is documented, with its level and fields', () => {
+test('every event is documented with its level, and nothing else is', () => {
   const document = readFileSync(join(root, 'docs/OBSERVABILITY.md'), 'utf8');
   const documented = [...document.matchAll(/^\| (error|warn|info|debug|trace) \| `([^`]+)` \|/gm)].map(([, level, message]) => `${level} ${message}`);
   const client = join(root, 'crates/client/src');
-  const files = ['app.rs', 'metrics.rs', 'link/mod.rs', 'link/http_link.rs', 'link/websocket/mod.rs']
-    .concat(['incoming.rs', 'mod.rs', 'outgoing.rs', 'step.rs', 'trust.rs'].map((name) => `user/${name}`));
+  const files = readdirSync(client, { recursive: true }).filter((name) => name.endsWith('.rs'));
   const made = files.flatMap((name) => {
     const source = readFileSync(join(client, name), 'utf8');
     return [...source.matchAll(/\b(error|warn|info|debug|trace)!\([^;]*?"([^"]+)"\s*\)/gs)].map(([, level, message]) => `${level} ${message}`);

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import { root } from '../scripts/cargo.mjs';
 import { errorsOf, messagesOf, Queue } from './support/collect.mjs';
 import { readExposition } from './support/exposition.mjs';
@@ -140,7 +141,9 @@ test('stores that fail, and writes that another process has overtaken, are count
     return saveMany(userId, rows);
   };
   const relay = await mockRelay(t);
-  const app = await appOn(t, relay, { storageAdapters: storage });
+  const logged = [];
+  const logger = (level, message, fields) => logged.push([level, message, fields.code]);
+  const app = await appOn(t, relay, { storageAdapters: storage, logger });
   const bob = await (await appOn(t, relay)).connect('bob');
   const [alice, inbox] = [await app.connect('alice'), messagesOf(bob)];
   const errors = errorsOf(alice);
@@ -157,6 +160,10 @@ test('stores that fail, and writes that another process has overtaken, are count
   const after = app.getMetrics();
   assert.equal(after.storageConflicts, before.storageConflicts + 1);
   assert.ok(after.storageFailures > before.storageFailures);
+  await app.disconnect();
+  const count = (wanted) => logged.filter((event) => isDeepStrictEqual(event, wanted)).length;
+  assert.equal(count(['info', 'store conflict', undefined]), after.storageConflicts);
+  assert.equal(count(['warn', 'store failed', 'STORAGE_FAILED']), after.storageFailures);
 });
 
 test('prometheus() says the same in the exposition format, strictly read', async (t) => {

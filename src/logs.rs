@@ -40,8 +40,8 @@ thread_local! {
 
 /// Does something with the spans that the thread is in. Tasks may be dropped when it has none any
 /// more, at the end of the process.
-fn within<T>(what: impl FnOnce(&mut Vec<Place>) -> Option<T>) -> Option<T> {
-    WITHIN.try_with(|spans| what(&mut spans.borrow_mut())).ok().flatten()
+fn within<T>(what: impl FnOnce(&mut Vec<Place>) -> T) -> Option<T> {
+    WITHIN.try_with(|spans| what(&mut spans.borrow_mut())).ok()
 }
 
 #[derive(Default)]
@@ -80,7 +80,7 @@ impl Place {
     }
 
     fn current() -> Self {
-        within(|spans| spans.last().copied()).unwrap_or_default()
+        within(|spans| spans.last().copied()).flatten().unwrap_or_default()
     }
 }
 
@@ -142,7 +142,7 @@ impl Subscriber for ToLogs {
 
     /// What tasks take along that are begun within a span.
     fn current_span(&self) -> Current {
-        match (within(|spans| spans.last().copied()), SPAN.get()) {
+        match (within(|spans| spans.last().copied()).flatten(), SPAN.get()) {
             (Some(place), Some(metadata)) => Current::new(place.id(), metadata),
             _ => Current::none(),
         }
@@ -176,7 +176,7 @@ impl Subscriber for ToLogs {
     }
 
     fn enter(&self, span: &Id) {
-        within(|spans| Some(spans.push(Place::of(span))));
+        within(|spans| spans.push(Place::of(span)));
     }
 
     fn exit(&self, _: &Id) {
