@@ -52,6 +52,13 @@ export interface StvorAppConfig {
   allowInsecureRelay?: boolean | undefined;
   /** Takes warnings, each of one line, instead of `process.emitWarning`. */
   warn?: ((message: string, code: string) => void) | undefined;
+  /**
+   * Gets this app's log events, in batches soon after they happened: contents and keys are in none. Default: none are made,
+   * unless the environment has `STVOR_LOG=<level>`, which prints those of all apps on stderr.
+   */
+  logger?: LogFunction | LogMethods | undefined;
+  /** Up to which level `logger` is called. Default: `'info'`. */
+  logLevel?: LogLevel | undefined;
 }
 
 /** How {@link Stvor.connect} makes a client. */
@@ -144,7 +151,7 @@ interface ContentHandlers<T> {
 /** Removes the handler that was added; repeated calls do nothing. */
 export type Unsubscribe = () => void;
 
-/** Counts since the app was made. Only what succeeded cryptographically counts as decrypted. */
+/** The counts that the original has, and that attestations cover: since the app was made, after the cryptography. */
 export interface Metrics {
   messagesEncrypted: number;
   messagesDecrypted: number;
@@ -152,6 +159,45 @@ export interface Metrics {
   replayAttempts: number;
   authFailures: number;
 }
+
+/** Durations in seconds. `count` and `sum` are over all of them. */
+export interface Histogram {
+  count: number;
+  sum: number;
+  /** For each bound, ascending: how many durations were `le` seconds at most. */
+  buckets: { le: number; count: number }[];
+}
+
+/** Counts and durations since the app was made; docs/OBSERVABILITY.md says what each is of. */
+export interface AppMetrics extends Metrics {
+  /** Messages sealed again, since the recipient may not have got them. */
+  messagesRetransmitted: number;
+  /** Messages of ours that their recipients' handlers have completed. */
+  receiptsReceived: number;
+  /** Sessions that this app has begun. */
+  sessionsBegun: number;
+  /** Connections to the relay after the first. */
+  reconnections: number;
+  /** Calls of stores that failed. */
+  storageFailures: number;
+  /** Those that failed because another process had written the same records. */
+  storageConflicts: number;
+  /** From `send()` until the relay has the message; without `receipt: true`. */
+  sendDuration: Histogram;
+  /** From `send()` with `receipt: true` until the recipient's handlers have completed. */
+  receiptDuration: Histogram;
+  /** One step's write to the stores. */
+  commitDuration: Histogram;
+}
+
+/** From least to most verbose. */
+export type LogLevel = 'error' | 'warn' | 'info' | 'debug' | 'trace';
+
+/** Gets log events; docs/OBSERVABILITY.md lists them. User ids are in the fields of `debug` and `trace` alone. */
+export type LogFunction = (level: LogLevel, message: string, fields: Record<string, string | number | boolean>) => unknown;
+
+/** An object that is called with message and fields, such as `console`. `debug` gets the level `trace` too. */
+export type LogMethods = Record<Exclude<LogLevel, 'trace'>, (message: string, fields: Record<string, string | number | boolean>) => unknown>;
 
 /** Metrics with a proof that they come from a holder of the AppToken, for {@link verifyAttestation}. */
 export interface Attestation {
@@ -479,8 +525,11 @@ export class StvorApp {
    */
   onIdentityChange(handler: (change: IdentityChange) => unknown): Unsubscribe;
 
-  /** Counts over all users of this app. */
-  getMetrics(): Metrics;
+  /** Counts and durations over all users of this app. */
+  getMetrics(): AppMetrics;
+
+  /** The same as text for Prometheus, exposition format 0.0.4. */
+  prometheus(): string;
 
   /**
    * The counts with a proof, to be sent to a backend by you. Each takes the next sequence number, and a backend misses

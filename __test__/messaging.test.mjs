@@ -298,13 +298,16 @@ test('fingerprint() is that of the identity key that others see', async (t) => {
 
 test('metrics count what succeeded and what was refused', async (t) => {
   const { app, alice, bob } = await users(t, await mockRelay(t), 'alice', 'bob');
-  assert.deepEqual(app.getMetrics(), { messagesEncrypted: 0, messagesDecrypted: 0, messagesRejected: 0, replayAttempts: 0, authFailures: 0 });
+  const counts = () => {
+    const { messagesEncrypted, messagesDecrypted, messagesRejected, replayAttempts, authFailures } = app.getMetrics();
+    return [messagesEncrypted, messagesDecrypted, messagesRejected, replayAttempts, authFailures];
+  };
+  assert.deepEqual(counts(), [0, 0, 0, 0, 0]);
   const inbox = messagesOf(bob);
   await alice.send('bob', 'one');
   await alice.send('bob', 'two');
   await inbox.take(2);
-  const { messagesEncrypted, messagesDecrypted, messagesRejected } = app.getMetrics();
-  assert.deepEqual([messagesEncrypted, messagesDecrypted, messagesRejected], [2, 2, 0]);
+  assert.deepEqual(counts(), [2, 2, 0, 0, 0]);
 });
 
 test('a changed identity: nothing goes or comes until it is trusted', async (t) => {

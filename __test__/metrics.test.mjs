@@ -83,7 +83,8 @@ describe('an attestation', () => {
     await assert.rejects(alice.send('nobody', 'hello', { waitForRecipient: false }), { code: 'RECIPIENT_NOT_FOUND' });
     const { metrics } = app.createAttestation();
     assert.deepEqual(metrics, { messagesEncrypted: 3, messagesDecrypted: 3, messagesRejected: 0, replayAttempts: 0, authFailures: 0 });
-    assert.deepEqual(metrics, app.getMetrics());
+    const counted = app.getMetrics();
+    assert.deepEqual(metrics, Object.fromEntries(COUNTERS.map((name) => [name, counted[name]])));
   });
 });
 

@@ -7,6 +7,7 @@ const { disposable } = require('./disposable.js');
 const { IdentityChanges, identityChange } = require('./identity.js');
 const { Inbox } = require('./inbox.js');
 const { Link } = require('./link.js');
+const { Logger, logToStderr } = require('./logger.js');
 const { Attestations } = require('./metrics.js');
 const { Storage } = require('./adapters.js');
 
@@ -92,6 +93,10 @@ class StvorApp {
     return this.#link.native.metrics();
   }
 
+  prometheus() {
+    return this.#link.native.prometheus();
+  }
+
   createAttestation() {
     return this.#attestations.create();
   }
@@ -123,12 +128,14 @@ async function open(config) {
   const native = check.config(config);
   const backendUrl = check.backendUrl(config.backendUrl);
   const warn = check.warner(config);
+  const logging = Logger.check(config);
   check.warnAboutConfig(config, warn);
   const { storageAdapters, productionMode: production = false } = config;
   // Awaited where it is a promise, as embeddedStorage's: what is wrong with it is known before anybody connects.
   const storage = new Storage((await storageAdapters) ?? {}, { production, warnOnce: check.warnOnce(warn, config) });
   check.productionRelay(config);
-  return [await Link.open(native, storage), { backendUrl, warn }];
+  logToStderr(warn);
+  return [await Link.open(native, storage, Logger.of(logging, warn)), { backendUrl, warn }];
 }
 
 async function createApp(config) {

@@ -22,6 +22,8 @@ const CONFIG_OPTIONS = [
   'storageAdapters',
   'allowInsecureRelay',
   'warn',
+  'logger',
+  'logLevel',
 ];
 const LEGACY_PEERS = ['allow', 'refuse'];
 const RELAY_SCHEMES = ['ws:', 'wss:', 'http:', 'https:'];
@@ -252,6 +254,7 @@ module.exports = {
   isBytes,
   milliseconds,
   object,
+  oneOf,
   options,
   productionRelay,
   userId,

@@ -31,15 +31,22 @@ class Link {
   #ready = new Set();
   #holding;
   #keepAlive;
+  #logger;
 
   /** Opens the app; rejects with a StvorError. */
-  static async open(config, storage) {
+  static async open(config, storage, logger) {
     const link = new Link();
     link.#storage = storage;
+    link.#logger = logger;
     // The addon must not keep an app alive that nobody holds: it closes when collected.
     const reference = new WeakRef(link);
     const wake = () => reference.deref()?.#drain();
-    link.#native = await native.NativeApp.open(config, wake);
+    try {
+      link.#native = await native.NativeApp.open(config, wake, logger?.number);
+    } catch (error) {
+      logger?.close();
+      throw error;
+    }
     return link;
   }
 
@@ -91,6 +98,7 @@ class Link {
     this.#drain();
     for (const { reject } of this.#sends.values()) reject(clientNotReady());
     this.#sends.clear();
+    this.#logger?.close();
   }
 
   /** A timer that never fires keeps the process up while somebody is connected. */

@@ -9,12 +9,15 @@ use napi::bindgen_prelude::{Array, Buffer, Env, Result};
 use napi_derive::napi;
 use stvor_client::{App, Config, LegacyPeers, SealedSessions, StoreError, StoreErrorKind, Stores};
 use stvor_protocol::metrics::Attestation;
+use tracing::Instrument;
 use zeroize::Zeroizing;
 
 use crate::client::NativeClient;
 use crate::embedded::{EmbeddedStores, NativeEmbedded};
 use crate::error::to_js;
 use crate::events::{ClientEvents, Queue, Wake};
+use crate::logs;
+use crate::metrics::NativeMetrics;
 use crate::stores::{Answer, JsStores};
 
 /// A checked configuration; times in milliseconds, `ca` in PEM.
@@ -46,16 +49,6 @@ enum Place<'a> {
     Embedded(&'a EmbeddedStores),
 }
 
-/// Counts over all users of an app.
-#[napi(object, object_from_js = false)]
-pub struct NativeMetrics {
-    pub messages_encrypted: i64,
-    pub messages_decrypted: i64,
-    pub messages_rejected: i64,
-    pub replay_attempts: i64,
-    pub auth_failures: i64,
-}
-
 #[napi]
 pub struct NativeApp {
     app: App,
@@ -71,9 +64,10 @@ pub struct NativeApp {
 
 #[napi]
 impl NativeApp {
-    /// Reaches the relay. `wake` is called when there are events to take.
+    /// Reaches the relay. `wake` is called when there are events to take; `logger` is the number
+    /// of a [`NativeLogger`](crate::logs::NativeLogger), which is then this app's.
     #[napi(factory)]
-    pub async fn open(config: NativeConfig, wake: Wake) -> Result<Self> {
+    pub async fn open(config: NativeConfig, wake: Wake, logger: Option<u32>) -> Result<Self> {
         let legacy_peers =
             if config.refuse_legacy_peers { LegacyPeers::Refuse } else { LegacyPeers::Allow };
         let config = Config {
@@ -84,7 +78,8 @@ impl NativeApp {
             ca: config.ca.map(|pem| pem.to_vec()),
             legacy_peers,
         };
-        let app = App::open(config).await.map_err(to_js)?;
+        let opening = App::open(config).instrument(logs::span(logger));
+        let app = opening.await.map_err(to_js)?;
         let queue = Arc::new(Queue::new(wake));
         let adapters = Arc::new(JsStores::new(queue.clone()));
         let adapter_sessions = Arc::new(SealedSessions::new(adapters.clone()));
@@ -209,15 +204,13 @@ impl NativeApp {
 
     #[napi(catch_unwind)]
     pub fn metrics(&self) -> NativeMetrics {
-        let metrics = self.app.metrics();
-        let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        NativeMetrics {
-            messages_encrypted: count(metrics.messages_encrypted),
-            messages_decrypted: count(metrics.messages_decrypted),
-            messages_rejected: count(metrics.messages_rejected),
-            replay_attempts: count(metrics.replay_attempts),
-            auth_failures: count(metrics.auth_failures),
-        }
+        self.app.metrics().into()
+    }
+
+    /// The same as text for Prometheus.
+    #[napi(catch_unwind)]
+    pub fn prometheus(&self) -> String {
+        self.app.prometheus()
     }
 
     /// The counters with a proof, as JSON.

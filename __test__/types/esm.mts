@@ -19,6 +19,7 @@ import {
   verifyMetricsSignature,
 } from '@stvor/sdk';
 import type { Attestation, AttestationVerdict, IdentityChange, ImportAdapters, LegacyImport, Unsubscribe } from '@stvor/sdk';
+import type { AppMetrics, LogFunction, LogLevel } from '@stvor/sdk';
 import type { DecryptedMessage, ErrorCode, IIdentityStore, Metrics, PostgresStorage, Receipt, SendResult, StorageAdapters, StvorAppConfig } from '@stvor/sdk';
 import { decryptMessage, encryptMessage, establishSession, generateKeyPair } from '@stvor/sdk/ratchet';
 import type { KeyPair, SessionState } from '@stvor/sdk/ratchet';
@@ -75,6 +76,15 @@ const known: boolean = await alice.waitForUser('bob', 1_000);
 const fingerprint: string = alice.fingerprint();
 await app.trust('bob', fingerprint);
 const metrics: Metrics = app.getMetrics();
+const counted: AppMetrics = app.getMetrics();
+const shortest: number | undefined = counted.sendDuration.buckets[0]?.le;
+const exposition: string = app.prometheus();
+const log: LogFunction = (level: LogLevel, message, fields) => console.error(level, message, fields['app']);
+const logging: StvorAppConfig[] = [{ ...config, logger: log, logLevel: 'trace' }, { ...config, logger: console }];
+// @ts-expect-error no such level
+const unheard: StvorAppConfig = { ...config, logger: log, logLevel: 'verbose' };
+// @ts-expect-error a method is missing
+const mute: StvorAppConfig = { ...config, logger: { error: log, warn: log, info: log } };
 const ready: boolean = app.isReady();
 await app.disconnect(alice.getUserId());
 await app.disconnect();
@@ -139,6 +149,7 @@ session.rootKey;
 // @ts-expect-error: sessions are advanced by the functions only.
 session.sendCount = 1;
 
+export { counted, shortest, exposition, logging, unheard, mute };
 export { same, another, alone, status, known, metrics, ready, opened, valid, bytes, counts, print, port };
 
 // The bytes of this package are Buffers where Node.js's types are known, never `any`.

@@ -10,6 +10,7 @@ use stvor_protocol::{IdentityKey, IdentityKeyPair, LocalKeys, Prekeys, UserRecor
 use tokio::sync::{OnceCell, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, timeout};
+use tracing::{Instrument, Span, debug, error_span, info, warn};
 
 use crate::attestation::Attester;
 use crate::client::{Client, Inner};
@@ -18,6 +19,7 @@ use crate::config::{LegacyPeers, check_user_id};
 use crate::events::Events;
 use crate::link::{Attachment, INBOX, Link, Request};
 use crate::metrics::{Counters, Metrics};
+use crate::prometheus::Exposition;
 use crate::random::OsRandom;
 use crate::store::{Changes, IdentityStore, StoreErrorKind};
 use crate::user::{UserTask, wire_bundle};
@@ -37,6 +39,8 @@ struct AppInner {
     legacy_peers: LegacyPeers,
     counters: Arc<Counters>,
     attester: Attester,
+    /// What the app's log events are in.
+    span: Span,
     attachments: AtomicU64,
     /// Of every user who has come, and from which store.
     identities: Mutex<HashMap<String, KnownIdentity>>,
@@ -79,11 +83,21 @@ impl App {
         let config = config.check()?;
         let (timeout, legacy_peers) = (config.timeout, config.legacy_peers);
         let counters = Arc::new(Counters::default());
-        let (link, task) = Link::open(config, counters.clone()).await?;
+        let opened = Link::open(config, counters.clone()).await;
+        let (link, task) = opened.inspect_err(|error| {
+            warn!(code = error.code.as_str(), "relay not reached");
+        })?;
         let open = Mutex::new(Some(Open { link, task, clients: HashMap::new() }));
-        let (attachments, identities) = (0.into(), Mutex::default());
-        let inner =
-            AppInner { timeout, legacy_peers, counters, attester, attachments, identities, open };
+        let inner = AppInner {
+            timeout,
+            legacy_peers,
+            counters,
+            attester,
+            span: Span::current(),
+            attachments: 1.into(),
+            identities: Mutex::default(),
+            open,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -126,7 +140,10 @@ impl App {
             if let Some(leaving) = leaving {
                 leaving.gone().await; // two tasks must not own one user's records
             }
-            self.start(link, user_id, stores, events).await
+            let number = self.inner.attachments.fetch_add(1, Ordering::Relaxed);
+            let span = error_span!(parent: &self.inner.span, "client", client = number);
+            let start = self.start(Attachment(number), link, user_id, stores, events);
+            start.instrument(span).await
         };
         let client = cell.get_or_try_init(start).await?;
         if self.open_state().is_none() {
@@ -138,21 +155,22 @@ impl App {
 
     async fn start(
         &self,
+        attachment: Attachment,
         link: Link,
         user_id: &str,
         stores: Stores,
         events: Arc<dyn Events>,
     ) -> Result<Client, Error> {
         let identity = stores.identity.identity_key_pair(user_id).await;
-        let identity = identity.map_err(|error| Error::storage(&error))?;
+        let identity = identity.map_err(|error| self.inner.counters.storage(&error))?;
         self.check_identity(user_id, &stores.identity, identity.public())?;
         let (clock, mut random) = (Clock::System, Box::new(OsRandom::default()));
-        let own = own_record(&stores, user_id, &identity, clock.now_ms(), &mut *random).await?;
+        let (now_ms, counters) = (clock.now_ms(), &self.inner.counters);
+        let own = own_record(&stores, user_id, &identity, now_ms, &mut *random, counters).await?;
         let id: Arc<str> = user_id.into();
         let (inbox, arrivals) = mpsc::channel(INBOX);
         let (done, attached) = oneshot::channel();
         let bundle = wire_bundle(own.prekeys(), user_id);
-        let attachment = Attachment(self.inner.attachments.fetch_add(1, Ordering::Relaxed));
         link.request(Request::Attach { user: id.clone(), attachment, bundle, inbox, done });
         let (commands, queue) = mpsc::unbounded_channel();
         let (stay, stays) = watch::channel(());
@@ -172,22 +190,28 @@ impl App {
             stay,
         };
         // Before the relay has answered: mail that waited may come ahead of its answer.
-        tokio::spawn(task.run(queue, arrivals));
+        tokio::spawn(task.run(queue, arrivals).in_current_span());
         let fingerprint = identity.fingerprint();
         let inner = Inner {
             user_id: id,
             fingerprint,
             identity,
             timeout: self.inner.timeout,
+            counters: self.inner.counters.clone(),
             commands,
             stay: stays,
         };
         let client = Client { inner: Arc::new(inner) };
         let failure = match timeout(self.inner.timeout, attached).await {
-            Ok(Ok(Ok(()))) => return Ok(client),
+            Ok(Ok(Ok(()))) => {
+                info!("user joined");
+                debug!(user = user_id, "user's id");
+                return Ok(client);
+            }
             Ok(Ok(Err(error))) => error,
             Ok(Err(_)) | Err(_) => Error::relay_unavailable(),
         };
+        warn!(code = failure.code.as_str(), "user could not join");
         client.disconnect().await;
         Err(failure)
     }
@@ -251,9 +275,14 @@ impl App {
         Ok(())
     }
 
-    /// The app's counters, all users together.
+    /// The app's counters and latencies, all users together.
     pub fn metrics(&self) -> Metrics {
         self.inner.counters.read()
+    }
+
+    /// The same as text for Prometheus, exposition format 0.0.4.
+    pub fn prometheus(&self) -> String {
+        Exposition(&self.metrics()).to_string()
     }
 
     /// The counters with a proof that they come from a holder of the app token, under the next
@@ -284,8 +313,9 @@ pub(crate) async fn own_record(
     identity: &IdentityKeyPair,
     now_ms: u64,
     random: &mut (dyn CryptoRng + Send),
+    counters: &Counters,
 ) -> Result<UserRecord, Error> {
-    let failed = |error: crate::StoreError| Error::storage(&error);
+    let failed = |error: crate::StoreError| counters.storage(&error);
     stores.sessions.identify(user_id, identity);
     for _ in 0..MAX_RACES {
         if let Some(own) = stores.sessions.load_user(user_id).await.map_err(failed)? {

@@ -205,6 +205,7 @@ fn counters(metrics: Metrics) -> Counters {
         messages_rejected,
         replay_attempts,
         auth_failures,
+        ..
     } = metrics;
     Counters {
         messages_encrypted,

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use stvor_protocol::{IdentityKey, SafetyNumber};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::config::check_user_id;
-use crate::events::{Content, SendOptions, Sent};
+use crate::events::{Content, SendOptions, Sent, SentStatus};
+use crate::metrics::Counters;
 use crate::user::{Command, Waiter};
 use crate::{Error, MAX_CONTENT};
 
@@ -24,6 +26,7 @@ pub(crate) struct Inner {
     pub(crate) identity: IdentityKey,
     /// The app's.
     pub(crate) timeout: Duration,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) commands: mpsc::UnboundedSender<Command>,
     /// Closes when the user is gone.
     pub(crate) stay: watch::Receiver<()>,
@@ -62,6 +65,15 @@ impl Client {
         if let Err(error) = self.check(&to, content.as_bytes(), &options) {
             return done(Err(error));
         }
+        let (began, counters) = (Instant::now(), self.inner.counters.clone());
+        let done = move |outcome: Result<Sent, Error>| {
+            match outcome.as_ref().map(|sent| sent.status) {
+                Ok(SentStatus::Received) => counters.receipt.observe(began.elapsed()),
+                Ok(_) => counters.send.observe(began.elapsed()),
+                Err(_) => {}
+            }
+            done(outcome);
+        };
         let command = Command::Send { to, content, options, done: Box::new(done) };
         if let Err(mpsc::error::SendError(Command::Send { done, .. })) =
             self.inner.commands.send(command)

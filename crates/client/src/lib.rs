@@ -3,6 +3,10 @@
 //! [`App::open`] reaches a relay, [`App::connect`] connects a user to it, [`Client::send`] seals
 //! and sends; what arrives goes to the user's [`Events`]. The protocol's steps are taken in
 //! `user`, what relays speak is known in `link`, and neither knows JavaScript.
+//!
+//! Events for logs go through `tracing`, in the span that was current when the app was opened; see
+//! docs/OBSERVABILITY.md. User ids are in those of level `debug` and below only: others say
+//! `client`, the number of a user's stay.
 
 mod app;
 mod attestation;
@@ -11,9 +15,11 @@ mod clock;
 mod config;
 mod error;
 mod events;
+mod histogram;
 mod link;
 mod memory;
 mod metrics;
+mod prometheus;
 mod random;
 mod sealed;
 #[cfg(feature = "simulation")]
@@ -28,6 +34,7 @@ pub use error::{Code, Error};
 pub use events::{
     Content, ContentKind, Events, IdentityChange, Receipt, Received, SendOptions, Sent, SentStatus,
 };
+pub use histogram::Histogram;
 pub use metrics::Metrics;
 pub use random::OsRandom;
 pub use sealed::{SealedSessions, SealedStore};

@@ -9,11 +9,13 @@ use stvor_wire::PublicKeyBundle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{Instrument, info, warn};
 
 use super::backoff::Backoff;
 use super::http::HttpRelay;
 use super::{Attachment, Incoming, LinkState, Outgoing, Request};
 use crate::events::SentStatus;
+use crate::metrics::Counters;
 use crate::{Code, Error};
 
 /// Between two look-ups of a peer whom the relay does not know yet.
@@ -24,14 +26,17 @@ pub(super) fn spawn(
     relay: HttpRelay,
     requests: mpsc::UnboundedReceiver<Request>,
     state: Arc<LinkState>,
+    counters: Arc<Counters>,
 ) -> JoinHandle<()> {
-    let link = HttpLink { relay, state, users: HashMap::new(), tasks: JoinSet::new() };
-    tokio::spawn(link.run(requests))
+    let tasks = JoinSet::new();
+    let link = HttpLink { relay, state, counters, users: HashMap::new(), tasks };
+    tokio::spawn(link.run(requests).in_current_span())
 }
 
 struct HttpLink {
     relay: HttpRelay,
     state: Arc<LinkState>,
+    counters: Arc<Counters>,
     users: HashMap<Arc<str>, User>,
     /// Dropped, and with it every task, when the link ends.
     tasks: JoinSet<()>,
@@ -73,11 +78,12 @@ impl HttpLink {
                 let worker = Worker {
                     relay: self.relay.clone(),
                     state: self.state.clone(),
+                    counters: self.counters.clone(),
                     user: user.clone(),
                     inbox: inbox.clone(),
                 };
                 let running = vec![
-                    self.tasks.spawn(worker.clone().poll(bundles, done)),
+                    self.tasks.spawn(worker.clone().poll(bundles, done).in_current_span()),
                     self.tasks.spawn(worker.send_all(queue)),
                 ];
                 let lookups = HashMap::new();
@@ -190,6 +196,7 @@ async fn find(relay: HttpRelay, inbox: mpsc::Sender<Incoming>, peer: String) {
 struct Worker {
     relay: HttpRelay,
     state: Arc<LinkState>,
+    counters: Arc<Counters>,
     user: Arc<str>,
     inbox: mpsc::Sender<Incoming>,
 }
@@ -212,7 +219,15 @@ impl Worker {
         let mut refused = false;
         loop {
             let polled = self.poll_once(&mut bundle).await;
-            self.state.connected.store(polled.is_ok(), Ordering::Relaxed);
+            let was_connected = self.state.connected.swap(polled.is_ok(), Ordering::Relaxed);
+            match (was_connected, &polled) {
+                (false, Ok(())) => {
+                    self.counters.reconnections.one();
+                    info!(transport = "http", "relay connected");
+                }
+                (true, Err(error)) => warn!(code = error.code.as_str(), "relay lost"),
+                _ => {}
+            }
             match polled {
                 Ok(()) => {
                     backoff.reset();
@@ -224,7 +239,9 @@ impl Worker {
                     if error.code == Code::AuthFailed && !std::mem::replace(&mut refused, true) {
                         let _detached = self.inbox.send(Incoming::Trouble(error)).await;
                     }
-                    sleep(backoff.next()).await;
+                    let pause = backoff.next();
+                    info!(pause_ms = pause.as_millis() as u64, "relay retry");
+                    sleep(pause).await;
                 }
             }
         }

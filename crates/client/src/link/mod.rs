@@ -21,6 +21,7 @@ use stvor_wire::PublicKeyBundle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tracing::info;
 
 use crate::Error;
 use crate::config::{Checked, Scheme};
@@ -190,7 +191,8 @@ impl Link {
                     http::Speaks::Http => {
                         state.fetches_bundles.store(true, Ordering::Relaxed);
                         state.connected.store(true, Ordering::Relaxed);
-                        return Ok((link, http_link::spawn(relay, queue, state)));
+                        info!(transport = "http", "relay connected");
+                        return Ok((link, http_link::spawn(relay, queue, state, counters)));
                     }
                 }
             }

@@ -126,7 +126,8 @@ impl Party {
         let mut random = Box::new(ChaCha20Rng::seed_from_u64(self.random.next_u64()));
         let identity = stores.identity.identity_key_pair(&self.id).await;
         let identity = identity.map_err(|error| Error::storage(&error))?;
-        let own = own_record(&stores, &self.id, &identity, clock.now_ms(), &mut *random).await?;
+        let (now_ms, counters) = (clock.now_ms(), Arc::new(Counters::default()));
+        let own = own_record(&stores, &self.id, &identity, now_ms, &mut *random, &counters).await?;
         let (link, requests, state) = Link::simulated();
         let id: Arc<str> = self.id.as_str().into();
         let (inbox, arrivals) = mpsc::channel::<Incoming>(INBOX);
@@ -142,7 +143,7 @@ impl Party {
             stores,
             link,
             events: Arc::new(Ears(self.journal.clone())),
-            counters: Arc::new(Counters::default()),
+            counters,
             timeout: Duration::from_secs(30),
             legacy_peers: LegacyPeers::Allow,
             clock,

@@ -49,7 +49,11 @@ impl User {
                     let id = stvor_protocol::message_id(&self.id, to, seq);
                     (deadline, Flight::Content { seq, id, done })
                 }
-                None => (Instant::now() + PATIENCE, Flight::Again),
+                None => {
+                    let again = sealed.seq.is_some();
+                    let flight = if again { Flight::Again } else { Flight::Control };
+                    (Instant::now() + PATIENCE, flight)
+                }
             };
             self.add_sealed(to, sealed, deadline, flight, step);
         }
@@ -65,7 +69,7 @@ impl User {
                 record.seal_control(parties, until_ms, now_ms, &mut self.random)
             });
             let Some(sealed) = sealed else { return };
-            self.add_sealed(to, sealed, Instant::now() + PATIENCE, Flight::Again, step);
+            self.add_sealed(to, sealed, Instant::now() + PATIENCE, Flight::Control, step);
         }
     }
 

@@ -26,8 +26,10 @@ pub(super) enum Flight {
         /// Told when the relay has it; `None` when the recipient's receipt is waited for.
         done: Option<Done>,
     },
-    /// A receipt, or a message sealed again: nobody waits for the relay.
+    /// A message in wire 4, sealed again: nobody waits for the relay.
     Again,
+    /// A receipt or a question: nobody waits for the relay.
+    Control,
 }
 
 /// What became of one.
@@ -50,6 +52,16 @@ struct Waiting {
 }
 
 impl Flight {
+    /// As logs say it.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Legacy { .. } => "wire 3",
+            Self::Content { .. } => "first",
+            Self::Again => "again",
+            Self::Control => "control",
+        }
+    }
+
     /// Answers the send, if one waits for the relay.
     pub(super) fn answer(self, relay_id: &str, outcome: Result<SentStatus, Error>) {
         match self {
@@ -59,7 +71,7 @@ impl Flight {
             Self::Content { id, done: Some(done), .. } => {
                 done(outcome.map(|status| Sent { id, status }));
             }
-            Self::Content { done: None, .. } | Self::Again => {}
+            Self::Content { done: None, .. } | Self::Again | Self::Control => {}
         }
     }
 }

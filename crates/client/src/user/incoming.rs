@@ -8,6 +8,7 @@ use stvor_protocol::{
     Parties, PeerRecord, Record, parse_header_field,
 };
 use tokio::time::{Duration, Instant};
+use tracing::{debug, warn};
 
 use super::User;
 use super::peer::Peer;
@@ -75,7 +76,9 @@ impl User {
         let first = peer.held.is_empty();
         if peer.hold(envelope, &mut self.held).is_some() {
             // Not settled: a relay that keeps its messages still has it.
-            self.events.error(Error::decryption_failed(&from));
+            let error = Error::decryption_failed(&from);
+            log_refusal(&from, &error);
+            self.events.error(error);
             return self.tidy(&from);
         }
         step.touch(&from);
@@ -167,6 +170,7 @@ impl User {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let OpenedMessage { record, delivered, handled, used_one_time } = opened;
         let is_new = peer.record().is_none();
+        step.receipted += handled.len() as u64;
         peer.heard();
         peer.working = Some(record);
         self.pending.count(peer);
@@ -233,13 +237,14 @@ impl User {
                     return None;
                 }
                 Err(error) => {
-                    self.open_later(envelope, Error::storage(&error));
+                    let error = self.counters.storage(&error);
+                    self.open_later(envelope, error);
                     return None;
                 }
             }
         }
         if !self.replayed.is_empty() && self.replayed.remove(&(from.clone(), nonce)) {
-            self.counters.replay();
+            self.counters.replays.one();
             self.settle(envelope, Error::replay_detected(&from), step);
             return None;
         }
@@ -345,7 +350,7 @@ impl User {
         let from = envelope.from.clone();
         match error {
             OpenError::Decrypt(Decrypt4Error::Replay) => {
-                self.counters.replay();
+                self.counters.replays.one();
                 self.settle(envelope, Error::replay_detected(&from), step);
             }
             // There is no room for it now. The sender keeps it until it has been handled.
@@ -365,7 +370,7 @@ impl User {
     fn legacy_not_opened(&mut self, envelope: Envelope, error: &DecryptError, step: &mut Step) {
         let from = envelope.from.clone();
         if matches!(error, DecryptError::MissingMessageKey { .. }) {
-            self.counters.replay();
+            self.counters.replays.one();
             return self.settle(envelope, Error::replay_detected(&from), step);
         }
         if self.link.fetches_bundles() {
@@ -393,14 +398,20 @@ impl User {
 
     /// Refuses a message for good.
     pub(super) fn reject(&mut self, envelope: Envelope, error: Error, step: &mut Step) {
-        self.counters.rejected();
+        self.counters.rejected.one();
         self.settle(envelope, error, step);
     }
 
     fn settle(&mut self, envelope: Envelope, error: Error, step: &mut Step) {
+        log_refusal(&envelope.from, &error);
         step.settled.extend(envelope.delivery);
         self.events.error(error);
     }
+}
+
+fn log_refusal(from: &str, error: &Error) {
+    warn!(code = error.code.as_str(), "message refused");
+    debug!(peer = from, "whose message was refused");
 }
 
 /// Whether the message can be tried now.

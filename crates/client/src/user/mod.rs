@@ -24,6 +24,7 @@ use std::time::Duration;
 use stvor_protocol::UserRecord;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
+use tracing::info;
 
 use crate::clock::Clock;
 use crate::config::LegacyPeers;
@@ -161,6 +162,7 @@ impl UserTask {
         let (done, left) = oneshot::channel();
         user.link.request(Request::Detach { user: user.id.clone(), attachment, done });
         let _best_effort = timeout_at(Instant::now() + FAREWELL, left).await;
+        info!("user left");
         drop(stay);
         if let Some(done) = closed {
             let _nobody_waits = done.send(());

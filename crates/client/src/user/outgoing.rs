@@ -7,10 +7,11 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use stvor_protocol::delivery::{MAX_OUTBOX_BYTES, MAX_OUTBOX_MESSAGES};
 use stvor_protocol::{PeerRecord, Record};
 use tokio::time::Instant;
+use tracing::trace;
 
 use super::in_flight::{Flight, Landed};
 use super::peer::{Peer, Unsent, WaitingSend};
-use super::step::Step;
+use super::step::{Begun, Step};
 use super::{Done, User, Waiter};
 use crate::Error;
 use crate::config::LegacyPeers;
@@ -129,6 +130,9 @@ impl User {
             return done(Err(Error::recipient_not_found(to)));
         };
         let anew = peer.lost_too_much(false).then(|| record.begin_anew(&mut self.random));
+        if first.is_some() || anew.is_some() {
+            step.begin(to, if anew.is_some() { Begun::Anew } else { Begun::First });
+        }
         let record = anew.as_ref().unwrap_or(record);
         let Ok(sealed) = record.encrypt(content.as_bytes(), &mut self.random) else {
             return done(Err(Error::delivery_failed(to)));
@@ -179,6 +183,7 @@ impl User {
     /// The relay has taken a message.
     pub(super) fn taken(&mut self, relay_id: &str, status: SentStatus, step: &mut Step) {
         let Some(Landed { to, flight }) = self.in_flight.take(relay_id) else { return };
+        trace!(peer = to, status = status.as_str(), "message taken");
         if let Some(peer) = self.peers.get_mut(&to) {
             // Perhaps dropped without a word.
             peer.unconfirmed += u32::from(status == SentStatus::Sent);
@@ -228,7 +233,10 @@ impl User {
             // Its sender is told that it failed, so it must not arrive later by our doing.
             Flight::Content { seq, done: Some(_), .. } => self.withdraw(&to, *seq, step),
             // Waits for the receipt: it is tried again until then.
-            Flight::Content { done: None, .. } | Flight::Again | Flight::Legacy { .. } => {}
+            Flight::Content { done: None, .. }
+            | Flight::Again
+            | Flight::Control
+            | Flight::Legacy { .. } => {}
         }
         flight.answer(relay_id, Err(error));
     }

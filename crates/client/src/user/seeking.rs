@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::User;
 use super::peer::Seeking;
-use super::step::Step;
+use super::step::{Begun, Step};
 use crate::link::Request;
 
 /// At most one new session to a peer in this time because of messages that do not open: whoever
@@ -159,6 +159,14 @@ impl User {
         peer.seeking = None;
         let Ok(begun) = begun else { return };
         peer.working = Some(begun);
+        step.begin(
+            peer_id,
+            match seeking {
+                Seeking::First { .. } => Begun::First,
+                Seeking::Anew => Begun::Anew,
+                Seeking::Heal { .. } => Begun::Healed,
+            },
+        );
         step.change(peer_id);
         self.deliver(peer_id, step);
     }

@@ -47,7 +47,7 @@ impl User {
             return Ok(());
         }
         let seen = self.stores.replay.check_and_mark_all(&self.id, nonces).await;
-        let seen = seen.map_err(|error| Setback::Unchecked(Error::storage(&error)))?;
+        let seen = seen.map_err(|error| Setback::Unchecked(self.counters.storage(&error)))?;
         // Seen, but by a step of ours that was not taken: new once more.
         let again =
             nonces.iter().zip(seen).filter(|(nonce, seen)| *seen && !self.marked.contains(nonce));
@@ -154,7 +154,7 @@ impl User {
             Flight::Legacy { content, done } => {
                 peer.legacy_undone.push((message.deadline, content, done));
             }
-            Flight::Again => {}
+            Flight::Again | Flight::Control => {}
         }
     }
 
@@ -209,7 +209,7 @@ impl User {
             Ok(Some(own)) => (self.own, self.own_is_stale) = (own, false),
             Ok(None) => self.own_is_stale = false, // it is written whole by the next step
             Err(error) => {
-                self.events.error(Error::storage(&error));
+                self.events.error(self.counters.storage(&error));
                 self.retry_soon();
             }
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use stvor_protocol::UserRecord;
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant};
+use tracing::{debug, info, trace};
 
 use super::identity::Asked;
 use super::in_flight::Flight;
@@ -40,7 +41,11 @@ pub(super) struct Step {
     pub(super) opened: Vec<Opened>,
     /// For the application, in order.
     pub(super) received: Vec<Received>,
-    /// Messages of ours that their recipients' handlers have completed.
+    /// Sessions that were begun.
+    begun: Vec<(String, Begun)>,
+    /// How many messages of ours their recipients' handlers have completed.
+    pub(super) receipted: u64,
+    /// Those of them that somebody is told of.
     pub(super) receipts: Vec<Receipted>,
     /// What the application's handlers have completed.
     pub(super) handled: Vec<(String, u64)>,
@@ -59,6 +64,17 @@ struct Pin {
     fingerprint: String,
     /// Whether it goes in place of another: the application has accepted it.
     replaces: bool,
+}
+
+/// Why we have begun a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begun {
+    /// There was none.
+    First,
+    /// Too much was lost on its way for the one there was.
+    Anew,
+    /// The peer seems to have lost the one there was.
+    Healed,
 }
 
 /// A message that was opened, and where it came from in case it has to be opened again.
@@ -95,6 +111,11 @@ impl Step {
         self.pins.push(Pin { peer_id: peer_id.to_owned(), fingerprint, replaces: true });
     }
 
+    /// Notes that a session was begun.
+    pub(super) fn begin(&mut self, peer_id: &str, why: Begun) {
+        self.begun.push((peer_id.to_owned(), why));
+    }
+
     pub(super) fn said_handled(&mut self, from: &str, ticket: u64) {
         self.handled.push((from.to_owned(), ticket));
     }
@@ -115,6 +136,7 @@ impl Step {
 impl User {
     /// Writes once, then lets things happen; or lets nothing happen.
     pub(super) async fn commit(&mut self, mut step: Step) {
+        let began = Instant::now();
         if let Err(setback) = self.check_nonces(&step.unchecked).await {
             return self.undo(step, setback);
         }
@@ -130,14 +152,23 @@ impl User {
         let peers = peers.filter_map(|id| Some((id.clone(), self.peers.get(id)?.working.clone()?)));
         let changes = Changes { peers: peers.collect(), user: step.user.take() };
         match write(&self.stores, &self.id, &step.pins, &changes).await {
-            Ok(()) => self.committed(step, changes),
+            Ok(()) => {
+                if !changes.is_empty() || !step.unchecked.is_empty() || !step.pins.is_empty() {
+                    self.counters.commit.observe(began.elapsed());
+                }
+                self.committed(step, changes);
+            }
             Err(error) if error.kind == StoreErrorKind::Conflict => {
                 let kept = error.saved.iter().any(|saved| **saved == *self.id);
                 self.own_is_stale |= changes.user.is_some() && !kept;
                 let saved = error.saved.clone();
-                self.undo(step, Setback::Conflict { error: Error::storage(&error), saved });
+                let error = self.counters.storage(&error);
+                self.undo(step, Setback::Conflict { error, saved });
             }
-            Err(error) => self.undo(step, Setback::Failed(Error::storage(&error))),
+            Err(error) => {
+                let error = self.counters.storage(&error);
+                self.undo(step, Setback::Failed(error));
+            }
         }
     }
 
@@ -156,6 +187,9 @@ impl User {
     }
 
     fn committed(&mut self, step: Step, changes: Changes) {
+        log_committed(&step, &changes);
+        self.counters.sessions_begun.add(step.begun.len() as u64);
+        self.counters.receipts.add(step.receipted);
         let Changes { peers, user } = changes;
         for (id, record) in peers {
             if let Some(peer) = self.peers.get_mut(&id) {
@@ -187,7 +221,7 @@ impl User {
             self.link.request(request);
         }
         if !step.received.is_empty() {
-            step.received.iter().for_each(|_| self.counters.decrypted());
+            self.counters.decrypted.add(step.received.len() as u64);
             self.events.messages(step.received);
         }
         self.receipted(step.receipts);
@@ -205,10 +239,12 @@ impl User {
         }
         let mut messages = Vec::with_capacity(outgoing.len());
         for (message, flight) in outgoing {
-            // Receipts, and what is sealed again, are no messages to whoever counts.
-            if !matches!(flight, Flight::Again) {
-                self.counters.encrypted();
+            match flight {
+                Flight::Legacy { .. } | Flight::Content { .. } => self.counters.encrypted.one(),
+                Flight::Again => self.counters.retransmitted.one(),
+                Flight::Control => {}
             }
+            trace!(peer = message.to, kind = flight.kind(), "message sealed");
             self.in_flight.insert(&message, flight);
             messages.push(message);
         }
@@ -232,6 +268,29 @@ impl User {
     /// A store could not be read: what needed it is tried again soon.
     pub(super) fn retry_soon(&mut self) {
         self.retry_at.get_or_insert_with(|| Instant::now() + RETRY);
+    }
+}
+
+/// What a step has come to.
+fn log_committed(step: &Step, changes: &Changes) {
+    if !changes.is_empty() {
+        trace!(records = changes.peers.len(), own = changes.user.is_some(), "step committed");
+    }
+    for (peer, why) in &step.begun {
+        if *why == Begun::Healed {
+            info!("session healed");
+        }
+        debug!(peer, why = ?why, "session begun");
+    }
+    for opened in &step.opened {
+        trace!(peer = opened.from, "message opened");
+    }
+    for request in &step.requests {
+        match request {
+            Request::Announce { .. } => info!("prekeys rotated"),
+            Request::Publish { prekeys, .. } => debug!(count = prekeys.len(), "prekeys published"),
+            _ => {}
+        }
     }
 }
 

@@ -7,11 +7,12 @@ use stvor_protocol::{
 };
 use stvor_wire::PublicKeyBundle;
 use tokio::time::Instant;
+use tracing::{debug, warn};
 
 use super::User;
 use super::incoming::received_legacy;
 use super::peer::{Announced, Peer};
-use super::step::Step;
+use super::step::{Begun, Step};
 use crate::Error;
 use crate::config::LegacyPeers;
 use crate::events::Received;
@@ -27,7 +28,8 @@ impl User {
         if self.peers.get(peer_id).is_some_and(|peer| peer.loaded) {
             return Ok(());
         }
-        let failed = |error: crate::StoreError| Error::storage(&error);
+        let counters = self.counters.clone();
+        let failed = |error: crate::StoreError| counters.storage(&error);
         let record = self.stores.sessions.load(&self.id, peer_id).await.map_err(failed)?;
         // What is read again was given before, here or by the process that has written it.
         let again = self.reloading.remove(peer_id);
@@ -92,7 +94,9 @@ impl User {
             let verified = match self.verify(&peer_id, &raw) {
                 Ok(verified) => verified,
                 Err(error) => {
-                    self.counters.auth_failure();
+                    self.counters.auth_failures.one();
+                    warn!(code = error.code.as_str(), "keys refused");
+                    debug!(peer = peer_id, "whose keys were refused");
                     self.events.error(error);
                     return self.tidy(&peer_id);
                 }
@@ -127,6 +131,7 @@ impl User {
             let record = record.with_legacy(anew);
             peer.heard();
             peer.working = Some(record);
+            step.begin(peer_id, Begun::Anew);
             step.change(peer_id);
         }
     }
@@ -192,7 +197,7 @@ impl User {
     ) -> Result<(), Error> {
         let fingerprint = announced.verified.bundle.fingerprint();
         let checked = self.stores.tofu.verify_fingerprint(&self.id, peer_id, &fingerprint).await;
-        let pinned = checked.map_err(|error| Error::storage(&error))?;
+        let pinned = checked.map_err(|error| self.counters.storage(&error))?;
         let Some(peer) = self.peers.get_mut(peer_id) else { return Ok(()) };
         // A record is a pin too: its keys were agreed with that identity.
         let agreed = peer.record().and_then(PeerRecord::their_identity);
@@ -208,6 +213,8 @@ impl User {
             }
             if peer.blocked.as_ref() != Some(&fingerprint) {
                 peer.blocked = Some(fingerprint);
+                warn!("identity changed");
+                debug!(peer = peer_id, "whose identity changed");
                 self.events.error(error);
                 self.events.identity_changed(change);
             }

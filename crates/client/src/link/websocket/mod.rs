@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_tungstenite::Connector;
 use tokio_tungstenite::tungstenite::Message;
+use tracing::{Instrument, info, warn};
 use url::Url;
 
 use super::aside;
@@ -74,7 +75,7 @@ pub(super) async fn spawn(
         aside,
         asked_aside: 0,
     };
-    Ok(tokio::spawn(link.run(established, requests, seen)))
+    Ok(tokio::spawn(link.run(established, requests, seen).in_current_span()))
 }
 
 struct WebSocketLink {
@@ -225,7 +226,9 @@ impl WebSocketLink {
         let mut refused = false;
         loop {
             let began = Instant::now();
-            let mut pause = std::pin::pin!(sleep_until(began + backoff.next()));
+            let delay = backoff.next();
+            info!(pause_ms = delay.as_millis() as u64, "relay retry");
+            let mut pause = std::pin::pin!(sleep_until(began + delay));
             let mut attempt = std::pin::pin!(socket::establish(&url, &config, &connector));
             self.outbox.forget_overdue(Instant::now());
             let outcome = loop {
@@ -254,7 +257,8 @@ impl WebSocketLink {
                 Ok(established) => return ControlFlow::Continue(established),
                 Err(error) if error.code == crate::Code::AuthFailed && !refused => {
                     refused = true;
-                    self.counters.auth_failure();
+                    self.counters.auth_failures.one();
+                    warn!(code = error.code.as_str(), "relay refuses the app token");
                     self.tell_all(|| Incoming::Trouble(error.clone()));
                 }
                 Err(_) => {}
@@ -265,6 +269,10 @@ impl WebSocketLink {
     /// A connection stands: announce everybody, send again what was not acknowledged.
     fn connected(&mut self, dialect: Dialect, known: Known) {
         self.connection += 1;
+        if self.connection > 1 {
+            self.counters.reconnections.one();
+        }
+        info!(transport = "websocket", "relay connected");
         self.deaf = !dialect.understands_leave;
         self.heard_at = Instant::now();
         self.dialect = dialect;
@@ -286,6 +294,7 @@ impl WebSocketLink {
     }
 
     fn disconnected(&mut self) {
+        warn!("relay lost");
         self.connected = false;
         self.state.connected.store(false, Ordering::Relaxed);
         self.writes.clear();

@@ -1,0 +1,11 @@
+'use strict';
+// A worker thread that connects a user and passes on what its logger gets.
+const { parentPort, workerData } = require('node:worker_threads');
+const { createApp } = require('@stvor/sdk');
+
+(async () => {
+  const logger = (level, message, fields) => parentPort.postMessage({ level, message, fields });
+  const app = await createApp({ ...workerData, logger });
+  await app.connect('worker');
+  await app.disconnect();
+})();
