@@ -105,6 +105,14 @@ struct User {
     /// Nonces that the replay cache had seen before: their messages are refused when they are
     /// opened again.
     replayed: HashSet<(String, [u8; 12])>,
+    /// While a step is taken again without the replays that were in it: new messages wait.
+    redoing: bool,
+    /// Until when nothing is received, because the replay cache could not be asked.
+    receive_at: Option<Instant>,
+    /// Withdrawn in a step that was not taken.
+    withdraw_again: Vec<(String, u64)>,
+    /// Peers of whom another process of the user has messages.
+    others: HashMap<String, setback::Others>,
     /// Peers whose records another process has written, to be read again.
     reloading: HashSet<String>,
     /// Whether the user's own record is to be read again.
@@ -135,6 +143,10 @@ impl UserTask {
             timers: Timers::default(),
             marked: HashSet::new(),
             replayed: HashSet::new(),
+            redoing: false,
+            receive_at: None,
+            withdraw_again: Vec::new(),
+            others: HashMap::new(),
             reloading: HashSet::new(),
             own_is_stale: false,
             conflicts: 0,
@@ -305,6 +317,7 @@ impl User {
             Some(at) => Some(at),
             None => self.timers.earliest().into_iter().chain([self.next_renewal()]).min(),
         };
+        let others = others.into_iter().chain(self.receive_at);
         self.in_flight.next_deadline().into_iter().chain(others).min()
     }
 
@@ -312,6 +325,10 @@ impl User {
     async fn overdue(&mut self, step: &mut Step) {
         let now = Instant::now();
         self.expire_in_flight(now, step);
+        if self.receive_at.is_some_and(|at| at <= now) {
+            self.receive_at = None;
+            self.retry_at.get_or_insert(now);
+        }
         match self.retry_at {
             Some(at) if at > now => return,
             Some(_) => {

@@ -1,8 +1,8 @@
 //! A step: what is to be committed, and what happens once it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
-use stvor_protocol::UserRecord;
+use stvor_protocol::{PeerRecord, UserRecord};
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant};
 use tracing::{debug, info, trace};
@@ -36,7 +36,9 @@ pub(super) struct Step {
     /// Fingerprints to pin.
     pins: Vec<Pin>,
     /// Nonces of opened messages that the replay cache is to be asked about.
-    pub(super) unchecked: Vec<(String, [u8; 12])>,
+    pub(super) unchecked: HashSet<(String, [u8; 12])>,
+    /// Messages that are taken out of an outbox because their senders were told that they failed.
+    pub(super) withdrawn: Vec<(String, u64)>,
     pub(super) outgoing: Vec<(Outgoing, Flight)>,
     pub(super) opened: Vec<Opened>,
     /// For the application, in order.
@@ -137,7 +139,8 @@ impl User {
     /// Writes once, then lets things happen; or lets nothing happen.
     pub(super) async fn commit(&mut self, mut step: Step) {
         let began = Instant::now();
-        if let Err(setback) = self.check_nonces(&step.unchecked).await {
+        let unchecked: Vec<_> = step.unchecked.iter().cloned().collect();
+        if let Err(setback) = self.check_nonces(&unchecked).await {
             return self.undo(step, setback);
         }
         let active = step.changed.iter().filter(|id| {
@@ -195,6 +198,7 @@ impl User {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.committed = Some(record);
                 peer.working = None;
+                peer.disowned.clear();
             }
         }
         if let Some(own) = user {
@@ -219,6 +223,23 @@ impl User {
         }
         for request in step.requests {
             self.link.request(request);
+        }
+        for (from, ticket) in &step.handled {
+            if let Some(peer) = self.peers.get_mut(from) {
+                peer.given.retain(|given| {
+                    given != ticket && !PeerRecord::is_handled_with(*given, *ticket)
+                });
+            }
+        }
+        for message in &step.received {
+            if let Some(peer) = self.peers.get_mut(&message.sender_id) {
+                peer.given.insert(message.ticket);
+            }
+        }
+        if self.redoing {
+            self.redoing = false;
+            self.replayed.clear();
+            self.retry_at.get_or_insert_with(Instant::now); // what was held meanwhile
         }
         if !step.received.is_empty() {
             self.counters.decrypted.add(step.received.len() as u64);
