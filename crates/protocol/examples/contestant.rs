@@ -2,16 +2,19 @@
 //! between the content and what travels, by whole records as the client keeps them.
 //!
 //! ```text
-//! contestant one-way-3 | one-way-4 | stream-4 | set-up-4
+//! contestant one-way-3 | one-way-4 | stream-4 | set-up-4 | sealing
 //! contestant sizes | memory
+//! contestant peers COUNT
 //! ```
 //!
-//! The first four read numbers from standard input, one a line; for each they do their work so many
+//! The first five read numbers from standard input, one a line; for each they do their work so many
 //! times and print a line when it is done. `one-way-3` and `one-way-4`: seal and encode 64 bytes,
 //! decode and open them, hand them over as handled; both sides have been heard. `stream-4`: with
 //! the receipts that go back as well, and the Diffie-Hellman steps that they bring. `set-up-4`: from
-//! existing keys and a published bundle with a one-time prekey to the first message read.
-//! `sizes` and `memory` print JSON and end.
+//! existing keys and a published bundle with a one-time prekey to the first message read. `sealing`: seal
+//! a record with a message under way as a store is given it, and unseal it, its root key shielded.
+//! `sizes` and `memory` print JSON and end. `peers` reads the private half of alice's identity from standard
+//! input, in hex, and writes her sealed records of `peer 0`, `peer 1` and so on, a line of base64 for each.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program for programs")]
 
 use std::io::{BufRead as _, Write as _, stdin, stdout};
@@ -21,7 +24,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 use stvor_protocol::{
-    Content, LocalKeys, Message4, OneTimePrekey, OpenedMessage, Parties, PeerKeys, PeerRecord,
+    Content, IdentityKeyPair, LocalKeys, Message4, OneTimePrekey, OpenedMessage, Parties, PeerKeys, PeerRecord,
     PrekeyBundle, Prekeys, Record, SealedMessage, StorageKey, VerifiedV4, parse_header_field,
 };
 
@@ -243,6 +246,19 @@ fn set_up_4(rng: &mut ChaCha20Rng) {
     });
 }
 
+fn sealing(rng: &mut ChaCha20Rng) {
+    let (mut a, _) = conversation(rng);
+    a.send(rng);
+    let identity = a.keys.local_keys().identity();
+    let key = StorageKey::derive(identity);
+    serve(|n| {
+        for _ in 0..n {
+            let sealed = a.record.to_sealed(&key, a.name, a.peer, rng);
+            a.record = PeerRecord::from_sealed(&key, identity, a.name, a.peer, &sealed).unwrap();
+        }
+    });
+}
+
 fn sizes(rng: &mut ChaCha20Rng) {
     let (mut a, mut b) = (Party::new("alice", "bob", rng), Party::new("bob", "alice", rng));
     let (keys, one_time) = b.keys.with_one_time(1, rng);
@@ -289,6 +305,34 @@ fn memory(rng: &mut ChaCha20Rng) {
     println!(r#"{{"record":{live},"sealed":{sealed},"inline":{}}}"#, size_of::<PeerRecord>());
 }
 
+/// Records as a store has them: after a conversation, with nothing under way, each with a session
+/// of its own.
+fn peers(count: usize, rng: &mut ChaCha20Rng) {
+    let mut line = String::new();
+    stdin().read_line(&mut line).unwrap();
+    let digits = line.trim().as_bytes().chunks(2);
+    let private: Vec<u8> = digits
+        .map(|byte| u8::from_str_radix(std::str::from_utf8(byte).unwrap(), 16).unwrap())
+        .collect();
+    let identity = IdentityKeyPair::from_bytes(&private).unwrap();
+    let key = StorageKey::derive(&identity);
+    let keys = Prekeys::new(&LocalKeys::with_new_prekey(identity, rng), NOW, rng);
+    let bob = Party::new("bob", "alice", rng);
+    let theirs = bob.shown();
+    let mut out = std::io::BufWriter::new(stdout().lock());
+    for i in 0..count {
+        let record = PeerRecord::new(NOW);
+        let mut a = Party { name: "alice", peer: "bob", keys: keys.clone(), record };
+        let mut b = Party { keys: bob.keys.clone(), record: PeerRecord::new(NOW), ..bob };
+        a.begin(&theirs, None, rng);
+        let first = a.send(rng);
+        b.receive(&first, rng);
+        settle(&mut a, &mut b, rng);
+        let sealed = a.record.to_sealed(&key, "alice", &format!("peer {i}"), rng);
+        writeln!(out, "{}", BASE64.encode(sealed)).unwrap();
+    }
+}
+
 /// Bytes of memory in use by this process.
 fn resident() -> usize {
     let kib = match std::fs::read_to_string("/proc/self/status") {
@@ -312,8 +356,10 @@ fn main() {
         Some("one-way-4") => one_way_4(rng),
         Some("stream-4") => stream_4(rng),
         Some("set-up-4") => set_up_4(rng),
+        Some("sealing") => sealing(rng),
         Some("sizes") => sizes(rng),
         Some("memory") => memory(rng),
+        Some("peers") => peers(std::env::args().nth(2).unwrap().parse().unwrap(), rng),
         _ => eprintln!("see the head of examples/contestant.rs"),
     }
 }
