@@ -1,6 +1,7 @@
 /// <reference lib="esnext.disposable" />
 
 import type { Bytes } from './ratchet.js';
+import type { GivenAdapters } from './storage.js';
 
 export * from './ratchet.js';
 export * from './storage.js';
@@ -37,10 +38,20 @@ export interface StvorAppConfig {
    * {@link Attestation} is sent there, within two seconds, whether it arrives or not; see {@link StvorApp.flushMetrics}.
    */
   backendUrl?: string | undefined;
-  /** Requires durable storage, which this version cannot use yet: `true` rejects with `STORAGE_REQUIRED`. */
+  /**
+   * Whether everything must survive restarts: `true` rejects with `STORAGE_REQUIRED` unless all four storage adapters
+   * are given, and with `INSECURE_RELAY` where `relayUrl` names another machine without TLS. Default: false.
+   */
   productionMode?: boolean | undefined;
-  /** Not used yet: a warning says so. Everything is kept in memory. */
-  storageAdapters?: object | undefined;
+  /**
+   * Where identities, sessions, nonces and fingerprints are kept, or a function that makes adapters for each user. What
+   * is not given is kept in memory, with a warning. A promise is awaited.
+   */
+  storageAdapters?: GivenAdapters | PromiseLike<GivenAdapters> | ((userId: UserId) => GivenAdapters | PromiseLike<GivenAdapters>) | undefined;
+  /** Whether production mode may use `ws://` and `http://` to another machine. Default: false. */
+  allowInsecureRelay?: boolean | undefined;
+  /** Takes warnings, each of one line, instead of `process.emitWarning`. */
+  warn?: ((message: string, code: string) => void) | undefined;
 }
 
 /** How {@link Stvor.connect} makes a client. */
@@ -253,6 +264,14 @@ export type ErrorCode =
   | 'STORAGE_FAILED'
   /** Production mode needs stores that were not given. */
   | 'STORAGE_REQUIRED'
+  /** Production mode refuses an unencrypted connection to another machine. */
+  | 'INSECURE_RELAY'
+  /** What a store keeps is truncated, altered, or of a later version. */
+  | 'STORAGE_DAMAGED'
+  /** Another process, or another store of this one, has the file open. */
+  | 'STORAGE_LOCKED'
+  /** Adapters that take no user id would keep two users in the same rows. */
+  | 'STORAGE_SHARED'
   /** Another process has written a record since it was loaded; nothing was changed. */
   | 'STORAGE_CONFLICT'
   /** The key or passphrase is not the one that the store was sealed with. */

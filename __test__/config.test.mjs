@@ -11,9 +11,11 @@ const invalid = (argument) => ({ name: 'StvorError', code: 'INVALID_ARGUMENT', m
 
 const rootNames = [
   'Stvor', 'StvorApp', 'StvorFacadeClient', 'StvorError', 'STVOR_ERRORS', 'createApp', 'init', 'load',
+  'SafetyNumber', 'importLegacy', 'verifyAttestation',
   'CryptoSessionManager', 'generateFingerprint', 'verifyMetricsSignature', 'initializeCrypto', 'generateKeyPair',
   'ecSign', 'ecVerify', 'x3dhSymmetric', 'establishSession', 'encryptMessage', 'decryptMessage', 'forceRatchet',
   'serializeSession', 'deserializeSession',
+  'embeddedStorage', 'postgresStorage', 'redisReplayCache', 'RedisReplayCache',
 ];
 
 test('every name can be imported, required, and taken from load()', async () => {
@@ -71,6 +73,7 @@ test('wrong options are INVALID_ARGUMENT and name the option', async () => {
     pollIntervalMs: [null, 0, -1, NaN, '10', 2 ** 31],
     ca: [null, '', 7, 'no certificate', Buffer.from('x'), {}],
     legacyPeers: [null, true, '', 'never', 'ALLOW', ['allow']],
+    backendUrl: [null, '', 7, 'localhost:3000', 'ws://x', {}],
     productionMode: [null, 1, 'true'],
     storageAdapters: [null, 7, 'x', []],
   };

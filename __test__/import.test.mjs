@@ -1,9 +1,11 @@
 // What the original has saved, imported into storage adapters: the original's own recordings.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { createApp, CryptoSessionManager, generateFingerprint, importLegacy } from '@stvor/sdk';
+import { createApp, CryptoSessionManager, embeddedStorage, generateFingerprint, importLegacy } from '@stvor/sdk';
 import { decryptMessage, ecSign, encryptMessage, establishSession, generateKeyPair, serializeSession } from '@stvor/sdk/ratchet';
 import { root } from '../scripts/cargo.mjs';
 import { messagesOf } from './support/collect.mjs';
@@ -268,4 +270,21 @@ test('the conversation with a peer that runs 3.0.0 goes on, in both directions a
     assert.equal((await inbox.next()).content, `${round} to alice`);
     await app.disconnect();
   }
+});
+
+test('an import goes into the embedded storage, once, and not in the place of another identity', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'stvor-import-'));
+  const storage = await embeddedStorage({ path: join(directory, 'stvor.redb'), key: randomBytes(32) });
+  t.after(async () => {
+    await storage.close();
+    rmSync(directory, { recursive: true });
+  });
+  const { identity, session } = saved();
+  const user = { userId: 'alice', identity, sessions: { bob: session }, storageAdapters: storage };
+  assert.deepEqual((await importLegacy(user)).imported, ['bob']);
+  assert.deepEqual((await importLegacy(user)).skipped, ['bob']);
+  const { publicKey } = await storage.identity.getIdentityKeyPair('alice');
+  assert.equal(publicKey.toString('base64url'), identity.identityKeyPair.publicKey);
+  await storage.identity.getIdentityKeyPair('carol');
+  await assert.rejects(importLegacy({ ...user, userId: 'carol' }), { code: 'IDENTITY_CONFLICT' });
 });

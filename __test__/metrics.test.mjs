@@ -167,6 +167,21 @@ describe('sending metrics', () => {
     await assert.rejects(app.flushMetrics({ backend: 'http://localhost' }), { code: 'INVALID_ARGUMENT' });
   });
 
+  test('misses no number where a backend first hangs up, then refuses everything, then works', async (t) => {
+    let answer = (response) => response.destroy();
+    const { url, requests } = await backend(t, (response) => answer(response));
+    const app = await appOn(t, await mockRelay(t));
+    await assert.rejects(app.flushMetrics({ backendUrl: url }), { code: 'BACKEND_UNAVAILABLE' });
+    answer = (response) => response.writeHead(403).end();
+    await assert.rejects(app.flushMetrics({ backendUrl: url }), { code: 'METRICS_REJECTED' });
+    answer = accepts;
+    assert.equal((await app.flushMetrics({ backendUrl: url })).sequenceNumber, 0);
+    assert.equal((await app.flushMetrics({ backendUrl: url })).sequenceNumber, 1);
+    const numbers = (await requests.take(5)).map(({ body }) => body.attestation.sequenceNumber);
+    assert.deepEqual(numbers, [0, 0, 1, 0, 1]);
+    assert.equal(requests.size, 0);
+  });
+
   test('goes on after an answer that was lost, whether or not the attestation had arrived', async (t) => {
     let last = -1;
     let loses = true;

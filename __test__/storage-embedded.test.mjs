@@ -6,6 +6,7 @@ import { mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { embeddedStorage } from '@stvor/sdk';
+import { checkAdapters } from '@stvor/sdk/testing';
 import { messagesOf } from './support/collect.mjs';
 import { appOn, mockRelay } from './support/relays.mjs';
 import { program } from './support/child.mjs';
@@ -103,6 +104,14 @@ test('a truncated, damaged or foreign file is STORAGE_DAMAGED, never an empty st
   await writeFile(path, 'not a store at all, but a text of some length'.repeat(500));
   await assert.rejects(embeddedStorage({ path, key }), { code: 'STORAGE_DAMAGED' });
   await assert.rejects(embeddedStorage({ path: join(path, 'nowhere', 'x'), key }), { code: 'STORAGE_FAILED' });
+});
+
+test('it keeps every rule of the conformance kit', async (t) => {
+  const [path, key] = [await place(t), randomBytes(32)];
+  const storage = await embeddedStorage({ path, key });
+  t.after(() => storage.close());
+  const { passed, skipped } = await checkAdapters(storage, { oneWriter: true });
+  assert.ok(passed.length >= 20, JSON.stringify({ passed, skipped }));
 });
 
 test('wrong options are INVALID_ARGUMENT', () => {

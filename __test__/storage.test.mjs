@@ -273,8 +273,8 @@ test('a store that does not answer is STORAGE_FAILED after 10 seconds, and what 
 });
 
 test('app.trust replaces a pin where the store can, and says so where it cannot', async (t) => {
-  const relay = await mockRelay(t);
   for (const canReplace of [true, false]) {
+    const relay = await mockRelay(t);
     const stores = adapters();
     if (!canReplace) delete stores.tofu.replaceFingerprint;
     const { alice, bob, toBob, first } = await aliceAndBob(t, relay, stores);

@@ -18,10 +18,10 @@ class StvorApp {
   #changes = new IdentityChanges();
   #attestations;
 
-  constructor(token, link, backendUrl) {
+  constructor(token, link, metrics) {
     if (token !== MADE_BY_APP) throw clientNotReady();
     this.#link = link;
-    this.#attestations = new Attestations(link.native, backendUrl);
+    this.#attestations = new Attestations(link.native, metrics);
   }
 
   async connect(userId) {
@@ -118,22 +118,22 @@ async function enter(link, userId, changes, onLeave, afterwards) {
   return new StvorFacadeClient(MADE_BY_APP, parts);
 }
 
-/** Reaches the relay as `config` says. */
+/** Reaches the relay as `config` says. Resolves to the link, and what becomes of metrics. */
 async function open(config) {
   const native = check.config(config);
+  const backendUrl = check.backendUrl(config.backendUrl);
   const warn = check.warner(config);
   check.warnAboutConfig(config, warn);
   const { storageAdapters, productionMode: production = false } = config;
   // Awaited where it is a promise, as embeddedStorage's: what is wrong with it is known before anybody connects.
   const storage = new Storage((await storageAdapters) ?? {}, { production, warnOnce: check.warnOnce(warn, config) });
   check.productionRelay(config);
-  return Link.open(native, storage);
+  return [await Link.open(native, storage), { backendUrl, warn }];
 }
 
 async function createApp(config) {
   try {
-    const backendUrl = check.backendUrl(config.backendUrl);
-    return new StvorApp(MADE_BY_APP, await open(config), backendUrl);
+    return new StvorApp(MADE_BY_APP, ...await open(config));
   } catch (error) {
     throw fromNative(error);
   }
@@ -144,10 +144,9 @@ async function connect(options) {
   try {
     const { userId, ...config } = check.object('options', options);
     check.userId('userId', userId);
-    const backendUrl = check.backendUrl(config.backendUrl);
-    const link = await open(config);
+    const [link, metrics] = await open(config);
     const close = async () => {
-      await new Attestations(link.native, backendUrl).sendLast();
+      await new Attestations(link.native, metrics).sendLast();
       await link.close();
     };
     try {

@@ -15,10 +15,12 @@ const debug = debuglog('stvor');
 class Attestations {
   #native;
   #backendUrl;
+  #warn;
 
-  constructor(native, backendUrl) {
+  constructor(native, { backendUrl, warn }) {
     this.#native = native;
     this.#backendUrl = backendUrl;
+    this.#warn = warn;
   }
 
   create() {
@@ -31,7 +33,7 @@ class Attestations {
       const url = check.backendUrl(backendUrl) ?? this.#backendUrl;
       const limit = check.milliseconds('timeout', timeout, check.DEFAULT_TIMEOUT_MS, 1);
       if (url !== undefined) return JSON.parse(await this.#native.flushMetrics(url, limit));
-      check.warn(`Metrics are not sent, for there is no backendUrl: ${this.#summary()}.`, 'STVOR_METRICS');
+      this.#warn(`Metrics are not sent, for there is no backendUrl: ${this.#summary()}.`, 'STVOR_METRICS');
       return null;
     } catch (error) {
       throw fromNative(error);

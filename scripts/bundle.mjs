@@ -1,14 +1,19 @@
 // The package's JavaScript in few files: Node.js takes longer to find, read and wrap a dozen small
 // ones than to load the addon. The public entry points stay files of their own; everything that they
 // share goes into bundle.js, each module still a function of its own. What reads and writes CBOR stays
-// outside: few programs send what needs it, and reading it would take a tenth of the time. So does the
-// conformance suite, which only tests load.
+// outside: few programs send what needs it, and reading it would take a tenth of the time. So do the
+// stores that are loaded by their first use, and the conformance suite, which only tests load.
 import { readFileSync, readdirSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import { root } from './cargo.mjs';
 
 const library = filesIn('lib');
-const seldom = ['lib/structured.js', 'lib/cborg.js', ...library.filter((path) => path.startsWith('lib/conformance/'))];
+const usual = ['embedded', 'postgres', 'redis'].map((name) => `lib/storage/${name}.js`);
+const seldom = [
+  'lib/structured.js',
+  'lib/cborg.js',
+  ...library.filter((path) => /^lib\/(conformance|storage)\//.test(path) && !usual.includes(path)),
+];
 const shared = ['platform.js', 'ratchet.js', ...library].filter((path) => !seldom.includes(path));
 const isShared = (path) => shared.includes(path);
 

@@ -142,7 +142,7 @@ pub fn exchange_on_resting_threads(rounds: u32) -> Result<()> {
     };
     rest_after(move |random| exchange(random, true))?;
     rest_after(move |random| exchange(random, false))?;
-    rest_after(|random| Couple::new(random))
+    rest_after(Couple::new)
 }
 
 /// Runs `work` on a new thread, which then keeps its result and does nothing more.

@@ -5,6 +5,12 @@ import { fileURLToPath } from 'node:url';
 /** The project's directory: programs run there, so that they find the package by its name. */
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 
+/** What a program in development printed to stderr, without the notes that it keeps things in memory only. */
+export function withoutMemoryWarnings(stderr) {
+  if (!stderr.includes('[STVOR_MEMORY_ONLY]')) return stderr;
+  return stderr.replace(/^\(node:\d+\) \[STVOR_MEMORY_ONLY\] .*\n|^\(Use `node --trace-warnings .*\n/gm, '');
+}
+
 /**
  * Starts a program: a file's path, or with `code` the text of an ES module. Ends after the test.
  * `line(predicate)` waits for a line of stdout, `ended` for `{ code, signal, lines, stderr, ms }`.
@@ -25,7 +31,7 @@ export function program(t, { file, code, args = [], env = {}, type = 'module' })
   child.stderr.setEncoding('utf8').on('data', (text) => (stderr += text));
   const ended = new Promise((resolve, reject) => {
     child.on('error', reject);
-    child.on('close', (exitCode, signal) => resolve({ code: exitCode, signal, lines, stderr, ms: performance.now() - started }));
+    child.on('close', (exitCode, signal) => resolve({ code: exitCode, signal, lines, stderr: withoutMemoryWarnings(stderr), ms: performance.now() - started }));
   });
   t.after(() => {
     child.kill('SIGKILL');

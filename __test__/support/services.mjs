@@ -106,6 +106,7 @@ async function started(directory, start, attempts = ATTEMPTS) {
     const stop = async () => {
       process.removeListener('exit', abandon);
       const ended = child.exitCode !== null || child.signalCode !== null ? undefined : once(child, 'exit');
+      child.ref();
       child.kill(signal);
       await ended;
       remove();

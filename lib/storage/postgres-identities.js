@@ -1,12 +1,13 @@
 'use strict';
 // Identities in PostgreSQL: made once for each user, whoever asks first, and never changed.
 
-const { randomBytes } = require('node:crypto');
+const { createECDH, randomBytes, timingSafeEqual } = require('node:crypto');
 const check = require('../arguments.js');
-const { StvorError } = require('../errors.js');
+const { StvorError, invalidArgument } = require('../errors.js');
 const { generateKeyPair } = require('../../ratchet.js');
 const { SALT_BYTES, seal, unseal, wrongKey } = require('./sealing.js');
 
+const PRIVATE_KEY_BYTES = 32;
 let warned = false;
 
 class PostgresIdentities {
@@ -23,8 +24,20 @@ class PostgresIdentities {
   async getIdentityKeyPair(userId) {
     const user = Buffer.from(check.userId('userId', userId));
     const key = await this.#key();
-    const row = (await this.#select(user)) ?? (await this.#make(user, key));
+    const row = (await this.#select(user)) ?? (await this.#keep(user, generateKeyPair(), key));
     return { publicKey: row.public_key, privateKey: opened(row, user, key) };
+  }
+
+  /** Keeps a pair that was made elsewhere, unless the user has another one. */
+  async importIdentityKeyPair(keyPair, userId) {
+    const user = Buffer.from(check.userId('userId', userId));
+    const given = pairOf(keyPair);
+    const key = await this.#key();
+    const row = (await this.#select(user)) ?? (await this.#keep(user, given, key));
+    const privateKey = opened(row, user, key);
+    const isGiven = row.public_key.equals(given.publicKey) && timingSafeEqual(privateKey, given.privateKey);
+    if (!isGiven) throw identityConflict();
+    return { publicKey: row.public_key, privateKey };
   }
 
   /** Seals the identities that were stored before there was a key, and resolves to their number. */
@@ -43,6 +56,12 @@ class PostgresIdentities {
     return rows.length;
   }
 
+  /** Forgets the secret and what was derived from it. */
+  async wipe() {
+    this.#secret?.wipe();
+    (await this.#sealingKey?.catch(() => undefined))?.fill(0);
+  }
+
   async #select(user) {
     const { rows } = await this.#database.query(
       (schema) => `SELECT public_key, private_key, sealed::text AS sealed FROM ${schema}.identities WHERE user_id = $1`,
@@ -52,8 +71,7 @@ class PostgresIdentities {
   }
 
   /** Of several processes that come here at once, one inserts and all read what it has inserted. */
-  async #make(user, key) {
-    const { publicKey, privateKey } = generateKeyPair();
+  async #keep(user, { publicKey, privateKey }, key) {
     const stored = key === undefined ? privateKey : seal(key, privateKey, contextOf(user, publicKey));
     await this.#database.query(
       (schema) => `INSERT INTO ${schema}.identities (user_id, public_key, private_key, sealed)
@@ -105,6 +123,37 @@ function opened({ sealed, public_key: publicKey, private_key: stored }, user, ke
     'STORAGE_KEY',
     'The identity was stored without a key, and is not sealed.',
     'If it is the right one, call sealIdentities() of the storage once.',
+  );
+}
+
+/** A pair that was given, whose halves must belong together. */
+function pairOf(value) {
+  const { publicKey, privateKey } = check.object('keyPair', value);
+  check.bytes('publicKey', publicKey);
+  if (check.bytes('privateKey', privateKey).length !== PRIVATE_KEY_BYTES) {
+    throw invalidArgument('privateKey', `a Buffer of ${PRIVATE_KEY_BYTES} bytes`, privateKey);
+  }
+  if (!Buffer.from(publicKey).equals(publicKeyOf(privateKey))) {
+    throw invalidArgument('publicKey', 'the public half of privateKey, of 65 bytes', publicKey);
+  }
+  return { publicKey: Buffer.from(publicKey), privateKey: Buffer.from(privateKey) };
+}
+
+function publicKeyOf(privateKey) {
+  const ecdh = createECDH('prime256v1');
+  try {
+    ecdh.setPrivateKey(privateKey);
+  } catch {
+    throw invalidArgument('privateKey', 'a private key of P-256', privateKey);
+  }
+  return ecdh.getPublicKey();
+}
+
+function identityConflict() {
+  return new StvorError(
+    'IDENTITY_CONFLICT',
+    'The user has another identity in this database already.',
+    'Import identities before their users connect for the first time.',
   );
 }
 

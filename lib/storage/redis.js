@@ -2,11 +2,9 @@
 // Replay protection in Redis. A nonce is marked by `SET key 1 EX ttl NX`, which exactly one of any number of
 // processes wins. Works with the clients of `redis` (4 and later) and `ioredis`, clusters included.
 
-const { createHash } = require('node:crypto');
 const check = require('../arguments.js');
 const { StvorError, invalidArgument } = require('../errors.js');
 const { disposable } = require('../disposable.js');
-const { RedisConnection } = require('./redis-connection.js');
 
 const OPTIONS = ['client', 'url', 'prefix', 'ttlSeconds'];
 /** Sixty-eight years: Redis refuses times that overflow its milliseconds. */
@@ -28,7 +26,7 @@ class RedisReplayCache {
     this.#prefix = text('prefix', prefix);
     this.#ttlSeconds = seconds('ttlSeconds', ttlSeconds);
     if (url === undefined) this.#client = clientOf(client);
-    else this.#connection = new RedisConnection(text('url', url));
+    else this.#connection = ownConnection(text('url', url));
   }
 
   /** The methods take the user's id: one cache serves any number of users. */
@@ -64,6 +62,18 @@ class RedisReplayCache {
 }
 disposable(RedisReplayCache, 'close');
 
+// Whoever imports this package loads this file: what it seldom needs is loaded where it is needed.
+
+function ownConnection(url) {
+  const { RedisConnection } = require('./redis-connection.js');
+  return new RedisConnection(url);
+}
+
+function hashed(id) {
+  const { createHash } = require('node:crypto');
+  return createHash('sha256').update(id).digest('hex');
+}
+
 function redisReplayCache(options) {
   return new RedisReplayCache(options);
 }
@@ -72,7 +82,7 @@ function redisReplayCache(options) {
 function part(name, id) {
   const escaped = encodeURIComponent(check.userId(name, id));
   if (escaped.length <= MAX_PLAIN_ID) return escaped;
-  return `#${createHash('sha256').update(id).digest('hex')}`;
+  return `#${hashed(id)}`;
 }
 
 /** Sends one SET for each key, all before the first answer: one round trip. */

@@ -35,8 +35,8 @@ function keySecret(value) {
 }
 
 function passphraseSecret(value) {
-  if (value.length === 0) throw invalidArgument('passphrase', 'a string or Buffer that is not empty', value);
   const passphrase = Buffer.from(check.content('passphrase', value));
+  if (passphrase.length === 0) throw invalidArgument('passphrase', 'a string or Buffer that is not empty', value);
   const derive = (salt) => promisify(scrypt)(passphrase, salt, KEY_BYTES, SCRYPT);
   return { derive, wipe: () => passphrase.fill(0) };
 }

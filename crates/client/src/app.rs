@@ -39,10 +39,13 @@ struct AppInner {
     attester: Attester,
     attachments: AtomicU64,
     /// Of every user who has come, and from which store.
-    identities: Mutex<HashMap<String, (Arc<dyn IdentityStore>, IdentityKey)>>,
+    identities: Mutex<HashMap<String, KnownIdentity>>,
     /// `None` once closed.
     open: Mutex<Option<Open>>,
 }
+
+/// An identity, and the store that gave it.
+type KnownIdentity = (Arc<dyn IdentityStore>, IdentityKey);
 
 struct Open {
     link: Link,

@@ -99,6 +99,7 @@ impl Attester {
         let end = Instant::now() + limit;
         let sending = timeout_at(end, self.sending.lock()).await;
         let _in_order = sending.map_err(|_| Error::backend_unavailable())?;
+        let mut before = None;
         loop {
             let attestation = self.create(metrics());
             let sent = timeout_at(end, self.post(&http, &url, &attestation)).await;
@@ -106,10 +107,15 @@ impl Attester {
                 self.with_numbers(|numbers| numbers.doubtful = false);
                 return Ok(attestation);
             };
-            let had_arrived = self.not_taken(attestation.sequence_number, &not_taken);
+            let number = attestation.sequence_number;
+            let had_arrived = self.not_taken(number, &not_taken);
             match not_taken {
-                NotTaken::Refused(_) if had_arrived => {} // the one before, under this number
-                NotTaken::Refused(status) => return Err(Error::metrics_rejected(status.as_u16())),
+                // It seems: the one before, under this number.
+                NotTaken::Refused(_) if had_arrived => before = Some(number),
+                NotTaken::Refused(status) => {
+                    before.into_iter().for_each(|number| self.doubt(number));
+                    return Err(Error::metrics_rejected(status.as_u16()));
+                }
                 _ => return Err(Error::backend_unavailable()),
             }
         }
@@ -131,6 +137,15 @@ impl Attester {
             }
             had_arrived
         })
+    }
+
+    /// It was not the number that the backend minds: whether it is taken is as unknown as before.
+    fn doubt(&self, number: u64) {
+        self.with_numbers(|numbers| {
+            if numbers.next == number + 1 {
+                *numbers = Numbers { next: number, doubtful: true };
+            }
+        });
     }
 
     async fn post(

@@ -7,8 +7,7 @@
 
 use std::error::Error;
 use std::fs::{self, File};
-use std::io::Write as _;
-use std::os::unix::fs::FileExt as _;
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,10 +63,15 @@ async fn measure(directory: &Path, span: Duration, json: bool) -> Result<(), Box
     println!("a bare append and fsync:      {appending}");
 
     for in_flight in [1, 8, 64, 256] {
-        let rate = saves_per_second(&store, in_flight, span).await?;
+        let (mut saves, mut writes) = (Rate::default(), Rate::default());
+        for _ in 0..10 {
+            writes += bare.writes_per_second(span / 20)?;
+            saves += saves_per_second(&store, in_flight, span / 10).await?;
+        }
+        let times = saves.per_second() / writes.per_second();
         println!(
-            "{in_flight:>4} in flight: {rate:>8.0} saves/s, {:.1} times one bare write a message",
-            rate * theirs.mean / 1e3
+            "{in_flight:>4} in flight: {:>8.0} saves/s, {times:.1} times one write a save",
+            saves.per_second(),
         );
     }
     store.close().await;
@@ -86,12 +90,12 @@ async fn many(directory: &Path) -> Result<(), Box<dyn Error>> {
     println!("100,000 records: {} MiB", fs::metadata(&path)?.len() >> 20);
     let copy = directory.join("copy");
     for how in ["closed", "left open"] {
-        let (start, cpu) = (Instant::now(), processor_ms()?);
+        let (start, cpu) = (Instant::now(), processor_ms());
         let store = Store::open(&path, Key::from_bytes([7; 32])).await?;
         println!(
             "opened, after it was {how}: {:.0} ms, {} ms of a processor",
             start.elapsed().as_secs_f64() * 1e3,
-            processor_ms()? - cpu
+            processor_ms() - cpu
         );
         let mut loads = Vec::new();
         for i in 0..1000 {
@@ -113,7 +117,7 @@ async fn saves_per_second(
     store: &Store,
     in_flight: usize,
     span: Duration,
-) -> Result<f64, Box<dyn Error>> {
+) -> Result<Rate, Box<dyn Error>> {
     let done = Arc::new(AtomicU64::new(0));
     let start = Instant::now();
     let tasks: Vec<_> = (0..in_flight)
@@ -132,7 +136,27 @@ async fn saves_per_second(
     for task in tasks {
         task.await??;
     }
-    Ok(done.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64())
+    Ok(Rate { count: done.load(Ordering::Relaxed), time: start.elapsed() })
+}
+
+/// How many in how long.
+#[derive(Default)]
+struct Rate {
+    count: u64,
+    time: Duration,
+}
+
+impl Rate {
+    fn per_second(&self) -> f64 {
+        self.count as f64 / self.time.as_secs_f64()
+    }
+}
+
+impl std::ops::AddAssign for Rate {
+    fn add_assign(&mut self, other: Self) {
+        self.count += other.count;
+        self.time += other.time;
+    }
 }
 
 /// A file with all its blocks, in which a write is nothing but a write.
@@ -149,8 +173,18 @@ impl BareFile {
     }
 
     fn write(&self, i: u64) -> std::io::Result<()> {
-        self.0.write_all_at(&[i as u8; RECORD], i * 4096 % Self::LENGTH)?;
+        (&self.0).seek(SeekFrom::Start(i * 4096 % Self::LENGTH))?;
+        (&self.0).write_all(&[i as u8; RECORD])?;
         self.0.sync_data()
+    }
+
+    fn writes_per_second(&self, span: Duration) -> std::io::Result<Rate> {
+        let (mut count, start) = (0, Instant::now());
+        while start.elapsed() < span {
+            self.write(count)?;
+            count += 1;
+        }
+        Ok(Rate { count, time: start.elapsed() })
     }
 }
 
@@ -164,12 +198,11 @@ fn append(path: &Path, span: Duration) -> Result<Summary, Box<dyn Error>> {
 }
 
 /// What this process has taken of the processors, in milliseconds: on a busy machine the better
-/// measure. Fields 14 and 15 of `stat` are hundredths of seconds on every Linux.
-fn processor_ms() -> Result<u64, Box<dyn Error>> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
+/// measure. Fields 14 and 15 of `stat` are hundredths of seconds on every Linux; elsewhere, none.
+fn processor_ms() -> u64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
-    let ticks = fields.skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
-    Ok(ticks * 10)
+    fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum::<u64>() * 10
 }
 
 fn timed(f: impl FnOnce() -> std::io::Result<()>) -> std::io::Result<Duration> {

@@ -48,7 +48,7 @@ struct State {
     /// The rows in the file, oldest first.
     rows: VecDeque<MarksRow>,
     next_sequence: u64,
-    /// Marks that wait for the next commit of their user.
+    /// Marks that wait for the next `save` of their user.
     waiting: HashMap<Row, Vec<Mark>>,
     waiting_count: usize,
     /// When to look for waiting marks whose time is over.
@@ -68,8 +68,8 @@ pub(crate) struct Draft {
     sequence: u64,
     /// Asked for by this commit itself.
     own: Vec<Mark>,
-    /// Taken from those that waited.
-    taken: Vec<(Row, Vec<Mark>)>,
+    /// Of the saves that it commits.
+    saved: Vec<(Row, Vec<Mark>)>,
     /// The row to write, if there is anything to mark.
     pub(crate) row: Option<(u64, Vec<u8>)>,
     /// The rows to remove.
@@ -111,7 +111,7 @@ impl Nonces {
         mark
     }
 
-    /// Whether the mark was there; it is now, and is written with the next commit of `user`.
+    /// Whether the mark was there; it is now, and waits for the next `save` of `user`.
     pub(crate) fn mark_later(&self, user: Row, mark: Mark) -> bool {
         let now = (self.clock)();
         let mut state = self.lock();
@@ -127,11 +127,19 @@ impl Nonces {
         false
     }
 
-    /// Whether each mark was there; a commit of the draft writes those that were not, and those
-    /// that wait for one of `users`.
+    /// Takes the marks that wait for a `save` of `user`, which begins.
+    pub(crate) fn take_waiting(&self, user: &Row) -> Vec<Mark> {
+        let mut state = self.lock();
+        let marks = state.waiting.remove(user).unwrap_or_default();
+        state.waiting_count -= marks.len();
+        marks
+    }
+
+    /// Whether each of the marks `asked` was there; a commit of the draft writes those that were
+    /// not, and those `saved`.
     pub(crate) fn draft<'a>(
         &self,
-        users: impl Iterator<Item = &'a Row>,
+        saved: impl Iterator<Item = (Row, &'a [Mark])>,
         asked: impl Iterator<Item = &'a [Mark]>,
     ) -> Result<(Draft, Vec<Vec<bool>>), Error> {
         let now = (self.clock)();
@@ -139,12 +147,7 @@ impl Nonces {
         let mut draft = Draft { at: now, sequence: state.next_sequence, ..Draft::default() };
         let mut ask = |mark: &Mark| state.ask(*mark, now, self.window, &mut draft);
         let answers = asked.map(|marks| marks.iter().map(&mut ask).collect()).collect();
-        for user in users {
-            if let Some(marks) = state.waiting.remove(user) {
-                state.waiting_count -= marks.len();
-                draft.taken.push((*user, marks));
-            }
-        }
+        draft.saved = saved.map(|(user, marks)| (user, marks.to_vec())).collect();
         draft.forgotten = state.forgettable(now, self.window);
         drop(state);
         let content = draft.content();
@@ -173,13 +176,16 @@ impl Nonces {
         }
     }
 
-    /// The draft did not become durable: what it asked for is new again, what waited waits.
+    /// The draft did not become durable: what was asked for is new again, what was saved waits.
     pub(crate) fn abort(&self, draft: Draft) {
         let mut state = self.lock();
         for mark in &draft.own {
             state.seen.remove(mark);
         }
-        for (user, marks) in draft.taken {
+        for (user, marks) in draft.saved {
+            if marks.is_empty() {
+                continue;
+            }
             state.waiting_count += marks.len();
             let waiting = state.waiting.entry(user).or_default();
             let newer = mem::replace(waiting, marks);
@@ -261,7 +267,7 @@ impl State {
 
 impl Draft {
     fn marks(&self) -> impl Iterator<Item = &Mark> {
-        self.own.iter().chain(self.taken.iter().flat_map(|(_, marks)| marks))
+        self.own.iter().chain(self.saved.iter().flat_map(|(_, marks)| marks))
     }
 
     fn content(&self) -> Vec<u8> {

@@ -20,8 +20,8 @@ use crate::replay::{Clock, Mark, Nonces, system_clock};
 use crate::seal::{Row, Sealer};
 use crate::writer::{Reply, Request, Writer};
 
-/// Largest value in bytes: far above any record, far below what would hold up everybody else.
-pub const MAX_VALUE: usize = 16 << 20;
+/// Largest value in bytes: above any record, whose outbox and inbox may hold 64 MiB each.
+pub const MAX_VALUE: usize = 160 << 20;
 
 /// What can be chosen about a store.
 #[derive(Clone)]
@@ -52,7 +52,8 @@ impl fmt::Debug for Options {
 }
 
 /// One file that holds identities, records, nonces and fingerprints of any number of users, all
-/// of them sealed. Cloning shares it; the last clone closes it when it is dropped.
+/// of them sealed. Cloning shares it. Dropping the last clone closes it and waits for that, a few
+/// syncs; [`close`](Self::close) does so without holding up a thread.
 ///
 /// Whatever a method has returned is durable: it survives a kill and a power cut.
 #[derive(Clone)]
@@ -155,8 +156,8 @@ impl Store {
 
     /// Replaces these records of `user`, by peers: all of them or, with an error, none.
     ///
-    /// The nonces that [`mark_later`](Self::mark_later) has marked for `user` are written in the
-    /// same transaction.
+    /// The nonces that [`mark_later`](Self::mark_later) has marked for `user` before are written
+    /// in the same transaction.
     ///
     /// # Errors
     ///
@@ -178,7 +179,9 @@ impl Store {
             sealed.push((row, seal(sealer, &row, record.as_ref())?));
         }
         let user = sealer.row(&[user.as_bytes()]);
-        self.ask(|reply| Request::Save { user, records: sealed, reply }).await
+        // Those of this step, and none of a later one that may have begun when this is committed.
+        let marks = self.inner.shared.nonces.take_waiting(&user);
+        self.ask(|reply| Request::Save { user, marks, records: sealed, reply }).await
     }
 
     /// The identity of `user`: the `candidate` of whoever asked first, for everybody and for ever.

@@ -257,7 +257,11 @@ impl Volume {
         state.physical = wanted.min(self.disk.len()?);
         // Before a mark counts on the length, and a commit on the blocks.
         self.disk.sync_data()?;
-        self.put_mark(state, |_| ())
+        match state.held {
+            // The mark that releases what is held comes next. This one might still say closed.
+            Some(_) => Ok(()),
+            None => self.put_mark(state, |_| ()),
+        }
     }
 
     fn zero(&self, mut from: u64, to: u64) -> io::Result<()> {

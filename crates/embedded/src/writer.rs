@@ -25,8 +25,8 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 /// What the writer is asked for. Values come sealed: that is done in the callers' threads.
 pub(crate) enum Request {
-    /// Replaces rows, and writes the marks that wait for `user`.
-    Save { user: Row, records: Vec<(Row, Vec<u8>)>, reply: Reply<()> },
+    /// Replaces rows, and writes the marks that waited for `user`.
+    Save { user: Row, marks: Vec<Mark>, records: Vec<(Row, Vec<u8>)>, reply: Reply<()> },
     /// Replaces one row.
     Put { table: Table, row: Row, sealed: Vec<u8>, reply: Reply<()> },
     /// Writes a row unless it is there; answers what is there instead.
@@ -122,15 +122,15 @@ impl Writer {
 
     fn commit(&self, batch: &mut Vec<Request>) {
         let nonces = &self.shared.nonces;
-        let users = batch.iter().filter_map(|request| match request {
-            Request::Save { user, .. } => Some(user),
+        let saved = batch.iter().filter_map(|request| match request {
+            Request::Save { user, marks, .. } => Some((*user, marks.as_slice())),
             _ => None,
         });
         let asked = batch.iter().filter_map(|request| match request {
             Request::Mark { marks, .. } => Some(marks.as_slice()),
             _ => None,
         });
-        let (draft, answers) = match nonces.draft(users, asked) {
+        let (draft, answers) = match nonces.draft(saved, asked) {
             Ok(drafted) => drafted,
             Err(error) => return batch.drain(..).for_each(|request| request.fail(error.clone())),
         };

@@ -66,11 +66,12 @@ fn protect(page: &MmapMut) {
 #[cfg(not(unix))]
 fn protect(_page: &MmapMut) {}
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
     /// The flags of the mapping that holds `address`. Spec: proc_pid_smaps(5).
+    #[cfg(target_os = "linux")]
     fn flags_of_mapping(address: usize) -> Vec<String> {
         let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
         let mut is_it = false;
@@ -86,10 +87,12 @@ mod tests {
         panic!("no mapping holds {address:x}");
     }
 
+    #[cfg(target_os = "linux")]
     fn has(flags: &[String], wanted: &str) -> bool {
         flags.iter().any(|flag| flag == wanted)
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn the_key_lies_in_a_page_that_is_locked_not_dumped_and_read_only() {
         let flags = flags_of_mapping(process_key().as_ptr() as usize);

@@ -9,7 +9,7 @@ use crate::on_wiped_stack;
 use crate::process_key::{Number, apply};
 
 /// How deep the stack is wiped after a secret was in clear: several times what the ciphers and hashes
-/// of this project use. Costs some 50 ns.
+/// of this project use. Costs some 100 ns.
 const DEPTH: usize = 8 << 10;
 
 /// `N` secret bytes, encrypted. Clones share them; they are wiped with the last.

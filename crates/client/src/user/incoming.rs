@@ -75,7 +75,6 @@ impl User {
         let first = peer.held.is_empty();
         if peer.hold(envelope, &mut self.held).is_some() {
             // Not settled: a relay that keeps its messages still has it.
-            self.counters.rejected();
             self.events.error(Error::decryption_failed(&from));
             return self.tidy(&from);
         }

@@ -1,6 +1,6 @@
 //! Who a peer is, and which wire it speaks: what was said of it once is not forgotten.
 
-use stvor_client::{App, Code, Config, LegacyPeers, Stores};
+use stvor_client::{App, Code, Config, LegacyPeers, SendOptions, Stores};
 use stvor_protocol::Content;
 
 use crate::people::{Person, config, open};
@@ -19,6 +19,22 @@ async fn a_pin_set_before_any_key_was_seen_is_what_the_first_identity_is_checked
     assert!(bob.messages.try_recv().is_err());
     bobs.trust("alice", alice.client.fingerprint()).await.unwrap();
     assert_eq!(bob.next().await.1, "who am I?");
+}
+
+/// Nobody has shown carol's keys, and bob waits for them: all he has of her is the pin.
+#[tokio::test]
+async fn a_pin_set_before_any_key_was_seen_is_not_taken_for_a_check_of_who_writes_first() {
+    let relay = FakeRelay::start(Kind::Mock).await;
+    let bobs = open(&relay.url).await;
+    let mut bob = Person::join(&bobs, "bob").await;
+    let patient = SendOptions { wait_for_recipient: true, ..SendOptions::default() };
+    let _waiting = bob.send_with("carol", "to the right one", patient);
+    bobs.trust("carol", &"ab".repeat(32)).await.unwrap();
+    let mut other = Stranger::new("carol", "bob", &relay.keys_of("bob"));
+    relay.inject("bob", &other.write(Content::text("from another".into())));
+    assert_eq!(bob.error().await.code, Code::DecryptionFailed);
+    assert!(bob.messages.try_recv().is_err());
+    assert!(relay.seen_from("bob").is_empty(), "nothing was sealed for another");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use stvor_client::{Changes, Code, SessionStore, StoreError, Stores};
 use stvor_protocol::delivery::MAX_PENDING_MESSAGES;
-use stvor_protocol::{Content, PeerRecord, Prekeys, UserRecord};
+use stvor_protocol::{Content, LocalKeys, PeerRecord, Prekeys, UserRecord};
 use tokio::sync::watch;
 
 use crate::people::{Person, open};
@@ -82,8 +82,9 @@ async fn prekeys_that_expire_are_no_reason_to_announce_those_that_do_not() {
     const DAY: u64 = 24 * 60 * 60 * 1000;
     let relay = FakeRelay::start(Kind::Mock).await;
     let (inner, (replaced, mut saved)) = (Stores::memory(), watch::channel(0));
-    let keys = inner.identity.identity_key_pair("alice").await.unwrap();
+    let identity = inner.identity.identity_key_pair("alice").await.unwrap();
     let (now, mut random) = (now_ms(), ChaCha20Rng::seed_from_u64(1));
+    let keys = LocalKeys::with_new_prekey(identity, &mut random);
     // The first are replaced thirty days before a second from now, and the next a day ago.
     let prekeys = Prekeys::new(&keys, now - 40 * DAY, &mut random);
     let prekeys = prekeys.rotated(now - 30 * DAY + 1_000, &mut random).unwrap();

@@ -120,6 +120,20 @@ async fn a_mark_for_later_is_durable_with_the_record_and_gone_without_it() {
 }
 
 #[tokio::test]
+async fn a_mark_that_is_made_during_a_save_belongs_to_the_next_one() {
+    let disk = made();
+    let store = open(&disk).await.unwrap();
+    let save = store.save("alice", [("bob", b"one")]);
+    let later = async { store.mark_later("alice", "bob", &nonce(1)) };
+    let (saved, seen) = tokio::join!(biased; save, later);
+    saved.unwrap();
+    assert!(!seen);
+    store.close().await;
+    let store = open(&disk).await.unwrap();
+    assert!(!store.mark_later("alice", "bob", &nonce(1)));
+}
+
+#[tokio::test]
 async fn nonces_are_forgotten_after_the_window_and_their_rows_go() {
     let (disk, time) = (made(), Arc::new(AtomicU64::new(1000)));
     let clock = time.clone();

@@ -2,8 +2,9 @@
 
 use std::io;
 
-use super::{made, nonce, open, record, version_of};
+use super::{made, nonce, open, open_with, record, version_of};
 use crate::error::Error;
+use crate::store::Options;
 
 #[tokio::test]
 async fn a_full_disk_is_told_and_the_same_store_works_again_when_there_is_room() {
@@ -98,4 +99,18 @@ async fn a_nonce_whose_marking_failed_is_new_again() {
     assert!(store.check_and_mark("alice", "bob", &nonce(1)).await.is_err());
     assert!(!store.check_and_mark("alice", "bob", &nonce(1)).await.unwrap());
     assert!(store.check_and_mark("alice", "bob", &nonce(1)).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_read_that_failed_is_told_and_the_next_one_works() {
+    let disk = made();
+    let store = open_with(&disk, Options { cache: 0, ..Options::default() }).await.unwrap();
+    store.save("alice", [("bob", record(0, 1, 500))]).await.unwrap();
+    disk.fail_read(io::ErrorKind::Other);
+    let result = store.load("alice", "bob").await;
+    assert_eq!(result, Err(Error::Io { kind: io::ErrorKind::Other }));
+    let found = store.load("alice", "bob").await.unwrap().unwrap();
+    assert_eq!(version_of(0, &found), 1);
+    store.save("alice", [("bob", record(0, 2, 500))]).await.unwrap();
+    assert_eq!(version_of(0, &store.load("alice", "bob").await.unwrap().unwrap()), 2);
 }

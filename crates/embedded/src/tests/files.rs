@@ -3,12 +3,12 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sha2::{Digest, Sha256};
 
-use super::key;
+use super::{key, nonce, record, version_of};
 use crate::error::Error;
 use crate::key::Key;
 use crate::store::Store;
@@ -149,37 +149,94 @@ async fn of_many_who_open_a_file_that_is_not_there_one_gets_it() {
     assert!(store.load("alice", "bob").await.unwrap().is_some());
 }
 
-/// The test runs itself as the other process, which is told by its environment what it is.
-#[tokio::test]
-async fn another_process_has_the_file_alone_until_it_is_killed_and_loses_nothing() {
-    const HELD: &str = "STVOR_TEST_HELD_FILE";
-    if let Ok(path) = std::env::var(HELD) {
-        let store = Store::open(path, key()).await.unwrap();
-        for i in 0..50 {
-            store.save("alice", [(i.to_string(), b"value")]).await.unwrap();
-        }
-        writeln!(std::io::stderr(), "saved").unwrap();
-        let mut line = String::new();
-        std::io::stdin().read_line(&mut line).unwrap(); // until it is killed
-        return;
-    }
-    let directory = Directory::new();
-    let name = "another_process_has_the_file_alone_until_it_is_killed_and_loses_nothing";
-    let mut child = Command::new(std::env::current_exe().unwrap())
+/// The test `name` again, in another process that is told by its environment what it is.
+fn child(name: &str, path: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
         .args(["--exact", &format!("tests::files::{name}"), "--nocapture"])
-        .env(HELD, directory.file())
+        .env(HELD, path)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap();
+        .unwrap()
+}
+
+const HELD: &str = "STVOR_TEST_HELD_FILE";
+
+#[tokio::test]
+async fn another_process_has_the_file_alone_until_it_ends() {
+    if let Ok(path) = std::env::var(HELD) {
+        let store = Store::open(path, key()).await.unwrap();
+        std::io::stderr().write_all(b"opened\n").unwrap();
+        std::io::stdin().read_line(&mut String::new()).unwrap();
+        return store.close().await;
+    }
+    let directory = Directory::new();
+    let mut child = child("another_process_has_the_file_alone_until_it_ends", &directory.file());
     let output = BufReader::new(child.stderr.take().unwrap());
-    assert!(output.lines().map_while(Result::ok).any(|line| line == "saved"));
+    assert!(output.lines().map_while(Result::ok).any(|line| line == "opened"));
     assert_eq!(Store::open(directory.file(), key()).await.err(), Some(Error::Locked));
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let store = Store::open(directory.file(), key()).await.unwrap();
-    for i in 0..50 {
-        assert!(store.load("alice", &i.to_string()).await.unwrap().is_some());
+    child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(Store::open(directory.file(), key()).await.is_ok());
+}
+
+/// Saves for ever, eight peers at once, and says what has been acknowledged.
+async fn save_until_killed(path: String) {
+    let store = Store::open(path, key()).await.unwrap();
+    let peers = (0..8usize).map(|peer| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let found = store.load("alice", &peer.to_string()).await.unwrap();
+            let last = found.map_or(0, |found| version_of(peer, &found));
+            for version in last + 1.. {
+                store.mark_later("alice", &peer.to_string(), &nonce(version));
+                let length = (version * 97 % 5000) as usize;
+                let records = [(peer.to_string(), record(peer, version, length))];
+                store.save("alice", records).await.unwrap();
+                let line = format!("saved {peer} {version}\n");
+                std::io::stderr().write_all(line.as_bytes()).unwrap();
+            }
+        })
+    });
+    for peer in peers.collect::<Vec<_>>() {
+        peer.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_killed_again_and_again_loses_nothing_acknowledged() {
+    if let Ok(path) = std::env::var(HELD) {
+        return save_until_killed(path).await;
+    }
+    let directory = Directory::new();
+    let mut acknowledged = [0; 8];
+    for round in 0..12 {
+        let name = "a_process_that_is_killed_again_and_again_loses_nothing_acknowledged";
+        let mut child = child(name, &directory.file());
+        let mut output = BufReader::new(child.stderr.take().unwrap());
+        let (mut line, mut lines) = (String::new(), 0);
+        while output.read_line(&mut line).unwrap() > 0 {
+            let words: Vec<_> = line.trim_end().split(' ').collect();
+            if let ["saved", peer, version] = words[..] {
+                acknowledged[peer.parse::<usize>().unwrap()] = version.parse().unwrap();
+                lines += 1;
+            }
+            line.clear();
+            if lines == 40 + 23 * round {
+                child.kill().unwrap(); // what it still said is read to the end
+            }
+        }
+        child.wait().unwrap();
+        assert!(lines >= 40, "the other process did not get to it");
+        let store = Store::open(directory.file(), key()).await.unwrap();
+        for (peer, acknowledged) in acknowledged.iter().enumerate() {
+            let found = store.load("alice", &peer.to_string()).await.unwrap();
+            let version = found.map_or(0, |found| version_of(peer, &found));
+            assert!(version >= *acknowledged, "{version} of {acknowledged} in round {round}");
+            for marked in 1..=version {
+                assert!(store.mark_later("alice", &peer.to_string(), &nonce(marked)));
+            }
+        }
     }
 }

@@ -21,6 +21,7 @@ struct State {
     capacity: Option<usize>,
     /// Fails the operation, written or synced, that comes after this many others.
     fail_after: Option<(usize, io::ErrorKind)>,
+    fail_read: Option<io::ErrorKind>,
 }
 
 #[derive(Debug, Clone)]
@@ -64,6 +65,11 @@ impl SimDisk {
 
     pub(super) fn fail_after(&self, operations: usize, kind: io::ErrorKind) {
         self.lock().fail_after = Some((operations, kind));
+    }
+
+    /// Fails the next read.
+    pub(super) fn fail_read(&self, kind: io::ErrorKind) {
+        self.lock().fail_read = Some(kind);
     }
 
     /// Whether the failure that was asked for is still to come.
@@ -163,7 +169,10 @@ impl Disk for SimDisk {
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let state = self.lock();
+        let mut state = self.lock();
+        if let Some(kind) = state.fail_read.take() {
+            return Err(kind.into());
+        }
         let start = offset as usize;
         let bytes = state.bytes.get(start..start + out.len());
         out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);

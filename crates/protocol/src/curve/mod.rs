@@ -123,9 +123,17 @@ fn uncompressed(bytes: &[u8]) -> Option<[u8; POINT_LENGTH]> {
     bytes.try_into().ok().filter(|bytes: &[u8; POINT_LENGTH]| bytes[0] == UNCOMPRESSED)
 }
 
-/// A scalar from 1 to n-1 in the backend's form. Clones share it.
+/// A scalar from 1 to n-1, and the backend's handle for it. Clones share both.
+///
+/// The handle of one that was [kept](Self::kept) is made when it is needed: it costs a scalar
+/// multiplication, and a session that is read back may go on for long without an agreement.
 #[derive(Clone)]
-pub(crate) struct PrivateKey(Arc<backend::PrivateKey>);
+pub(crate) struct PrivateKey(Arc<Scalar>);
+
+struct Scalar {
+    kept: Option<Secret<SCALAR_LENGTH>>,
+    handle: OnceLock<backend::PrivateKey>,
+}
 
 impl PrivateKey {
     /// Draws 32 bytes from `rng` for each attempt; all but one attempt in 2^32 succeed.
@@ -143,7 +151,29 @@ impl PrivateKey {
     pub(crate) fn from_scalar(scalar: &[u8; SCALAR_LENGTH]) -> Option<(Self, PublicKey)> {
         let private = backend::PrivateKey::from_scalar(scalar)?;
         let public = PublicKey::checked(private.public_bytes()?);
-        Some((Self(Arc::new(private)), public))
+        Some((Self(Arc::new(Scalar { kept: None, handle: OnceLock::from(private) })), public))
+    }
+
+    /// The same without a handle and without the public half, at a hundredth of the cost.
+    pub(crate) fn kept(scalar: &[u8; SCALAR_LENGTH]) -> Option<Self> {
+        p256::SecretKey::from_slice(scalar).ok()?; // checks the range
+        let kept = Some(Secret::copied_from(scalar));
+        Some(Self(Arc::new(Scalar { kept, handle: OnceLock::new() })))
+    }
+
+    /// Costs a scalar multiplication.
+    #[expect(clippy::expect_used, reason = "a scalar in range has a public key")]
+    pub(crate) fn public(&self) -> PublicKey {
+        PublicKey::checked(self.handle().public_bytes().expect("a public key"))
+    }
+
+    #[expect(clippy::expect_used, reason = "the range was checked before the key existed")]
+    fn handle(&self) -> &backend::PrivateKey {
+        let Scalar { kept, handle } = &*self.0;
+        handle.get_or_init(|| {
+            let scalar = kept.as_ref().map(Secret::as_bytes);
+            scalar.and_then(backend::PrivateKey::from_scalar).expect("a scalar in range")
+        })
     }
 
     /// The same for a scalar whose leading zero bytes were dropped; up to 32 bytes.
@@ -156,16 +186,19 @@ impl PrivateKey {
 
     /// 32 bytes.
     pub(crate) fn to_scalar(&self) -> Zeroizing<[u8; SCALAR_LENGTH]> {
-        self.0.to_scalar()
+        match &self.0.kept {
+            Some(scalar) => Zeroizing::new(*scalar.as_bytes()),
+            None => self.handle().to_scalar(),
+        }
     }
 
     /// `DH(self, theirs)`.
     pub(crate) fn agree(&self, theirs: &PublicKey) -> DhOutput {
-        DhOutput(self.0.agree(theirs.handle()))
+        DhOutput(self.handle().agree(theirs.handle()))
     }
 
     /// ECDSA over SHA-256 of `message`, DER.
     pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
-        self.0.sign(message)
+        self.handle().sign(message)
     }
 }

@@ -8,7 +8,7 @@ use super::content::{Content, MAX_CONTENT_LENGTH};
 use super::payload::Place;
 use super::queue::{Numbered, Queue};
 use super::receipt::Receipt;
-use super::{MAX_SEQ, first_seq};
+use super::{MAX_SEQ, SEQ_BITS, first_seq};
 
 /// How many messages to one peer wait to be handled. With the limit on bytes it is what a peer
 /// that never handles anything may cost.
@@ -19,6 +19,10 @@ pub const MAX_OUTBOX_BYTES: usize = 64 * 1024 * 1024;
 
 /// Receipts may raise our numbers up to here, so that no peer can use them all up.
 const MAX_RAISED_SEQ: u64 = MAX_SEQ / 2;
+
+/// How far above what the peer has numbers go on when ours were lost: a second's worth. What was on
+/// its way at that time has numbers too, of which neither side tells; there were fewer.
+pub(super) const RAISED_BY: u64 = 1_000 << SEQ_BITS;
 
 /// Why a content does not enter the outbox. Nothing has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -298,7 +302,7 @@ impl Outbox {
             return;
         }
         let dropped = self.dropped_by(receipt);
-        self.next = highest + 1;
+        self.next = highest + RAISED_BY;
         self.renumber(dropped);
     }
 

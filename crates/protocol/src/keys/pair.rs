@@ -1,6 +1,7 @@
 //! Key pairs and their public halves, a type for each role.
 
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
@@ -67,7 +68,8 @@ macro_rules! key_pair {
         #[derive(Clone)]
         pub struct $pair {
             private: curve::PrivateKey,
-            public: $public,
+            /// Empty until it is asked for, of a pair that was [kept](Self::kept).
+            public: Arc<OnceLock<$public>>,
         }
 
         impl $pair {
@@ -75,7 +77,19 @@ macro_rules! key_pair {
             /// are no valid scalar (one attempt in 2^32).
             pub fn generate(rng: &mut (impl CryptoRng + ?Sized)) -> Self {
                 let (private, public) = curve::PrivateKey::generate(rng);
-                Self { private, public: $public(public) }
+                Self::new(private, public)
+            }
+
+            fn new(private: curve::PrivateKey, public: curve::PublicKey) -> Self {
+                Self { private, public: Arc::new(OnceLock::from($public(public))) }
+            }
+
+            /// Reads a private key of 32 bytes that we have written. Costs next to nothing until
+            /// the pair is used.
+            #[allow(dead_code, reason = "not every role is kept")]
+            pub(crate) fn kept(private_key: &[u8; 32]) -> Result<Self, KeyError> {
+                let private = curve::PrivateKey::kept(private_key).ok_or(KeyError::Private)?;
+                Ok(Self { private, public: Arc::default() })
             }
 
             /// Reads a private key: a big-endian scalar of at most 32 bytes. Shorter ones, as the
@@ -87,7 +101,7 @@ macro_rules! key_pair {
             pub fn from_bytes(private_key: &[u8]) -> Result<Self, KeyError> {
                 let (private, public) =
                     curve::PrivateKey::from_short_scalar(private_key).ok_or(KeyError::Private)?;
-                Ok(Self { private, public: $public(public) })
+                Ok(Self::new(private, public))
             }
 
             /// Reads a private key as [`from_bytes`](Self::from_bytes) does, and checks that
@@ -98,13 +112,13 @@ macro_rules! key_pair {
             /// [`KeyError::Private`], [`KeyError::Mismatch`]
             pub fn from_halves(public_key: &[u8], private_key: &[u8]) -> Result<Self, KeyError> {
                 let pair = Self::from_bytes(private_key)?;
-                let matches = pair.public.as_bytes() == public_key;
+                let matches = pair.public().as_bytes() == public_key;
                 if matches { Ok(pair) } else { Err(KeyError::Mismatch) }
             }
 
             /// The public half.
             pub fn public(&self) -> &$public {
-                &self.public
+                self.public.get_or_init(|| $public(self.private.public()))
             }
 
             /// The private key, always 32 bytes.
@@ -179,7 +193,6 @@ impl SignedPrekeyPair {
     ///
     /// Spec: Double Ratchet, section 7.1 ("Integration with X3DH").
     pub(crate) fn as_ratchet_key(&self) -> RatchetKeyPair {
-        let public = RatchetPublicKey(self.public.0.clone());
-        RatchetKeyPair { private: self.private.clone(), public }
+        RatchetKeyPair::new(self.private.clone(), self.public().0.clone())
     }
 }

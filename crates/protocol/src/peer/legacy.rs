@@ -112,11 +112,10 @@ impl LegacyInbox {
     /// With these as well, whatever room there is: they were admitted before.
     pub(super) fn adopting(&self, adopted: impl IntoIterator<Item = LegacyItem>) -> Self {
         let mut inbox = self.clone();
-        let mut place = inbox.items.back().map_or(0, |last| last.place + 1);
-        for item in adopted {
+        let first = inbox.items.back().map_or(0, |last| last.place + 1);
+        for (place, item) in (first..).zip(adopted) {
             inbox.bytes += item.content.len();
             inbox.items.insert(Placed { place, item: Arc::new(item) });
-            place += 1;
         }
         inbox
     }

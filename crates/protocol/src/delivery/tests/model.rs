@@ -547,8 +547,8 @@ fn states_lost_with_the_clock_behind() {
     let loss = Budget { lost_states: 1, clock_behind: true, in_order: true, ..ONCE };
     explore_all(&[
         (10_000, Budget { pushes: [3, 0], receipts: 1, probes: 1, heals: 1, ..loss }),
-        (10_000, Budget { pushes: [3, 0], receipts: 1, gap_requests: 1, ..loss }),
-        (10_000, Budget { pushes: [2, 1], receipts: 1, probes: 1, ..loss }),
+        (4_000, Budget { pushes: [3, 0], receipts: 1, gap_requests: 1, ..loss }),
+        (1_000, Budget { pushes: [2, 1], receipts: 1, probes: 1, ..loss }),
     ]);
 }
 

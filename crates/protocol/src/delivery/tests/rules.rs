@@ -1,5 +1,6 @@
 //! One test for each rule.
 
+use super::super::outbox::RAISED_BY;
 use super::super::receipt::MAX_RANGES;
 use super::super::timer::*;
 use super::super::*;
@@ -312,15 +313,17 @@ mod order {
         alice.push("a");
         let known = |have| Receipt { received: SEQ0 + 100, handled: SEQ0 + 100, have };
         alice.accept(&forged(known(Vec::new()), Asks::default()));
-        assert_eq!(alice.push("b"), SEQ0 + 102, "the first has another number now");
-        alice.accept(&forged(known(vec![(SEQ0 + 200, SEQ0 + 300)]), Asks::default()));
-        assert_eq!(alice.push("c"), SEQ0 + 301);
+        let first = SEQ0 + 100 + RAISED_BY;
+        assert_eq!(alice.push("b"), first + 1, "\"a\" has another number now");
+        alice.accept(&forged(known(vec![(first + 200, first + 300)]), Asks::default()));
+        let third = first + 300 + RAISED_BY;
+        assert_eq!(alice.push("c"), third);
         let too_high = Receipt { received: MAX_SEQ, handled: 0, have: Vec::new() };
         alice.accept(&forged(too_high, Asks::default()));
-        assert_eq!(alice.push("d"), SEQ0 + 302);
+        assert_eq!(alice.push("d"), third + 1);
         assert_eq!(alice.delivery.outbox_len(), 4, "nothing counts as handled that was not sealed");
         let seqs: Vec<_> = alice.seal().iter().map(|payload| parsed(payload).place.seq).collect();
-        assert_eq!(seqs, [SEQ0 + 101, SEQ0 + 102, SEQ0 + 301, SEQ0 + 302]);
+        assert_eq!(seqs, [first, first + 1, third, third + 1]);
     }
 
     /// Bob, who has handled three contents of an alice who then lost her state, and whose clock
@@ -397,7 +400,7 @@ mod order {
         alice.accept(&forged(receipt(SEQ0), Asks::default()));
         alice.accept(&forged(receipt(SEQ0 + 100), Asks::default()));
         let seqs: Vec<_> = alice.seal().iter().map(|payload| parsed(payload).place.seq).collect();
-        assert_eq!(seqs, [SEQ0 + 101]);
+        assert_eq!(seqs, [SEQ0 + 100 + RAISED_BY]);
     }
 
     #[test]

@@ -283,7 +283,7 @@ fn read_key<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8; 32], SavedRecordErro
 }
 
 fn read_ratchet_pair(reader: &mut Reader<'_>) -> Result<RatchetKeyPair, SavedRecordError> {
-    RatchetKeyPair::from_bytes(reader.array::<32>()?).map_err(invalid("DHs"))
+    RatchetKeyPair::kept(reader.array()?).map_err(invalid("DHs"))
 }
 
 fn invalid(field: &'static str) -> impl FnOnce(KeyError) -> SavedRecordError {
