@@ -24,8 +24,9 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 use stvor_protocol::{
-    Content, IdentityKeyPair, LocalKeys, Message4, OneTimePrekey, OpenedMessage, Parties, PeerKeys, PeerRecord,
-    PrekeyBundle, Prekeys, Record, SealedMessage, StorageKey, VerifiedV4, parse_header_field,
+    Content, IdentityKeyPair, LocalKeys, Message4, OneTimePrekey, OpenedMessage, Parties, PeerKeys,
+    PeerRecord, PrekeyBundle, Prekeys, Record, SealedMessage, StorageKey, VerifiedV4,
+    parse_header_field,
 };
 
 /// The time of everything: it passes for nobody here, unless it is said.
