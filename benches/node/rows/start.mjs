@@ -47,7 +47,7 @@ async function rowOf(relay, name, store) {
   });
 }
 
-/** Stores a record for each peer, all of them different. */
+/** Stores a record for each peer. */
 async function fill(description) {
   const store = await openStore(description);
   const { privateKey } = await store.adapters.identity.getIdentityKeyPair('alice');

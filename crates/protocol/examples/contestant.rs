@@ -14,7 +14,8 @@
 //! existing keys and a published bundle with a one-time prekey to the first message read. `sealing`: seal
 //! a record with a message under way as a store is given it, and unseal it, its root key shielded.
 //! `sizes` and `memory` print JSON and end. `peers` reads the private half of alice's identity from standard
-//! input, in hex, and writes her sealed records of `peer 0`, `peer 1` and so on, a line of base64 for each.
+//! input, in hex, and writes her sealed records of `peer 0`, `peer 1` and so on, a line of base64 for
+//! each; after a thousand the sessions come again.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program for programs")]
 
 use std::io::{BufRead as _, Write as _, stdin, stdout};
@@ -306,9 +307,9 @@ fn memory(rng: &mut ChaCha20Rng) {
     println!(r#"{{"record":{live},"sealed":{sealed},"inline":{}}}"#, size_of::<PeerRecord>());
 }
 
-/// Records as a store has them: after a conversation, with nothing under way, each with a session
-/// of its own.
+/// Records as a store has them: after a conversation, with nothing under way.
 fn peers(count: usize, rng: &mut ChaCha20Rng) {
+    const SESSIONS: usize = 1_000;
     let mut line = String::new();
     stdin().read_line(&mut line).unwrap();
     let digits = line.trim().as_bytes().chunks(2);
@@ -318,20 +319,24 @@ fn peers(count: usize, rng: &mut ChaCha20Rng) {
     let identity = IdentityKeyPair::from_bytes(&private).unwrap();
     let key = StorageKey::derive(&identity);
     let keys = Prekeys::new(&LocalKeys::with_new_prekey(identity, rng), NOW, rng);
-    let bob = Party::new("bob", "alice", rng);
-    let theirs = bob.shown();
+    let records: Vec<_> = (0..SESSIONS.min(count)).map(|_| idle(&keys, rng)).collect();
     let mut out = std::io::BufWriter::new(stdout().lock());
-    for i in 0..count {
-        let record = PeerRecord::new(NOW);
-        let mut a = Party { name: "alice", peer: "bob", keys: keys.clone(), record };
-        let mut b = Party { keys: bob.keys.clone(), record: PeerRecord::new(NOW), ..bob };
-        a.begin(&theirs, None, rng);
-        let first = a.send(rng);
-        b.receive(&first, rng);
-        settle(&mut a, &mut b, rng);
-        let sealed = a.record.to_sealed(&key, "alice", &format!("peer {i}"), rng);
+    for (i, record) in records.iter().cycle().take(count).enumerate() {
+        let sealed = record.to_sealed(&key, "alice", &format!("peer {i}"), rng);
         writeln!(out, "{}", BASE64.encode(sealed)).unwrap();
     }
+}
+
+/// Alice's record of somebody whom she has heard.
+fn idle(alice: &Prekeys, rng: &mut ChaCha20Rng) -> PeerRecord {
+    let mut b = Party::new("bob", "alice", rng);
+    let (keys, record) = (alice.clone(), PeerRecord::new(NOW));
+    let mut a = Party { name: "alice", peer: "bob", keys, record };
+    a.begin(&b.shown(), None, rng);
+    let first = a.send(rng);
+    b.receive(&first, rng);
+    settle(&mut a, &mut b, rng);
+    a.record
 }
 
 /// Bytes of memory in use by this process.
