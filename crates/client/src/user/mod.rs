@@ -9,6 +9,7 @@ mod identity;
 mod in_flight;
 mod incoming;
 mod outgoing;
+mod pace;
 mod peer;
 mod prekeys;
 mod seeking;
@@ -36,6 +37,7 @@ use crate::{Error, Stores};
 
 pub(crate) use identity::Waiter;
 use in_flight::InFlight;
+use pace::Pace;
 use peer::Peer;
 use prekeys::Allowance;
 pub(crate) use prekeys::wire_bundle;
@@ -94,6 +96,7 @@ struct User {
     attention: BTreeSet<String>,
     timers: Timers,
     in_flight: InFlight,
+    pace: Pace,
     /// Peers of whom nothing is known and with whom a session is sought.
     strangers: usize,
     /// How long the list of active peers gets before it is gone through.
@@ -138,6 +141,7 @@ impl UserTask {
         let Self { legacy_peers, clock, mut random, attachment, stay, .. } = self;
         let mut user = User {
             in_flight: InFlight::new(&mut random),
+            pace: Pace::default(),
             peers: HashMap::new(),
             attention: own.active().map(str::to_owned).collect(),
             timers: Timers::default(),
@@ -198,30 +202,52 @@ impl User {
                 taken = arrivals.recv_many(&mut arrived, BATCH) => if taken == 0 { return None },
                 () = until(wake_at) => {}
             }
-            // Neither side starves the other, and both share the step's one write.
-            while arrived.len() < BATCH
-                && let Ok(incoming) = arrivals.try_recv()
-            {
-                arrived.push(incoming);
-            }
             self.read_own_again().await;
-            let mut step = Step::default();
-            let mut close = None;
-            for command in asked.drain(..) {
-                match command {
-                    Command::Close { done } => close = close.or(Some(done)),
-                    _ if close.is_some() => refuse(command),
-                    _ => self.command(command, &mut step).await,
+            let (mut step, begun) = (Step::default(), Instant::now());
+            let (mut close, mut taken) = (None, 0);
+            loop {
+                // Neither side starves the other, and both share the step's one write.
+                while arrived.len() < BATCH
+                    && let Ok(incoming) = arrivals.try_recv()
+                {
+                    arrived.push(incoming);
                 }
-            }
-            for incoming in arrived.drain(..) {
-                self.incoming(incoming, &mut step).await;
+                let messages = arrived.iter().filter(|one| matches!(one, Incoming::Message(_)));
+                taken += asked.len() + messages.count();
+                for command in asked.drain(..) {
+                    match command {
+                        Command::Close { done } => close = close.or(Some(done)),
+                        _ if close.is_some() => refuse(command),
+                        _ => self.command(command, &mut step).await,
+                    }
+                }
+                for incoming in arrived.drain(..) {
+                    self.incoming(incoming, &mut step).await;
+                }
+                let patience = self.pace.waits_until(taken, begun);
+                let Some(deadline) = patience.filter(|_| taken > 0 && close.is_none()) else {
+                    break;
+                };
+                // Those who are answered meanwhile may send again.
+                let more = tokio::select! {
+                    biased;
+                    more = commands.recv_many(&mut asked, BATCH) => more,
+                    more = arrivals.recv_many(&mut arrived, BATCH) => more,
+                    () = sleep_until(deadline) => 0,
+                };
+                if more == 0 {
+                    break; // it is time, or the user is closed: seen with the next step
+                }
             }
             self.overdue(&mut step).await;
             if close.is_some() {
                 self.last_receipts(&mut step);
             }
+            let (writes, started) = (!step.changed.is_empty(), Instant::now());
             self.commit(step).await;
+            if writes {
+                self.pace.committed(taken.max(self.in_flight.len()), started.elapsed());
+            }
             if close.is_some() {
                 return close;
             }
