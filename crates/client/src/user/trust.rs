@@ -112,6 +112,13 @@ impl User {
                 }
             };
             if let Err(error) = self.announced(&peer_id, Announced { raw, verified }, step).await {
+                // Whoever waits for these keys can try again; nobody is told that there are none.
+                if let Some(peer) = self.peers.get_mut(&peer_id) {
+                    peer.send_bytes = 0;
+                    for send in std::mem::take(&mut peer.sends) {
+                        (send.done)(Err(error.clone()));
+                    }
+                }
                 self.events.error(error);
                 self.attention.insert(peer_id);
                 return self.retry_soon();
