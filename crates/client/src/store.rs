@@ -68,6 +68,13 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// The records of the peers `saved`, and the rest with the user's own.
+    pub(crate) fn split(self, saved: &[String]) -> (Self, Self) {
+        let Self { peers, user } = self;
+        let (kept, rest) = peers.into_iter().partition(|(id, _)| saved.contains(id));
+        (Self { peers: kept, user: None }, Self { peers: rest, user })
+    }
+
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.peers.is_empty() && self.user.is_none()

@@ -45,11 +45,7 @@ pub(super) enum Setback {
     /// Among the opened messages are replays, noted in `replayed`. The rest is done again at once.
     Replay,
     /// Another process has written the same records. They are read again, and all is done again.
-    Conflict {
-        error: Error,
-        /// Whose records were replaced all the same, and are written over by the next step.
-        saved: Vec<String>,
-    },
+    Conflict(Error),
 }
 
 impl User {
@@ -79,7 +75,7 @@ impl User {
     pub(super) fn undo(&mut self, mut step: Step, setback: Setback) {
         let error = match &setback {
             Setback::Failed(error) => Some(error.clone()),
-            Setback::Conflict { error, .. } => {
+            Setback::Conflict(error) => {
                 self.conflicts += 1;
                 (self.conflicts > MAX_CONFLICTS).then(|| error.clone())
             }
@@ -109,13 +105,13 @@ impl User {
                 self.attention.insert(id); // their keys are asked for again
             }
         }
-        if let Setback::Conflict { saved, .. } = &setback {
-            self.read_again(step.changed.iter().filter(|id| !saved.contains(id)));
+        if let Setback::Conflict(_) = &setback {
+            self.read_again(step.changed.iter());
         }
         let refusal = match &setback {
-            Setback::Failed(error)
-            | Setback::Conflict { error, .. }
-            | Setback::Unchecked(error) => error.clone(),
+            Setback::Failed(error) | Setback::Conflict(error) | Setback::Unchecked(error) => {
+                error.clone()
+            }
             Setback::Replay => Error::storage_busy(),
         };
         for done in std::mem::take(&mut step.trusted) {
@@ -145,9 +141,7 @@ impl User {
         self.retry_at = Some(Instant::now() + self.pause_after(&setback));
         match setback {
             Setback::Failed(error) | Setback::Unchecked(error) => self.events.error(error),
-            Setback::Conflict { .. } => {
-                error.into_iter().for_each(|error| self.events.error(error))
-            }
+            Setback::Conflict(_) => error.into_iter().for_each(|error| self.events.error(error)),
             Setback::Replay => {}
         }
         self.set_timers(step.touched);
@@ -157,8 +151,8 @@ impl User {
         match setback {
             Setback::Failed(_) => RETRY,
             Setback::Unchecked(_) | Setback::Replay => Duration::ZERO,
-            Setback::Conflict { .. } if self.conflicts > MAX_CONFLICTS => RETRY,
-            Setback::Conflict { .. } => {
+            Setback::Conflict(_) if self.conflicts > MAX_CONFLICTS => RETRY,
+            Setback::Conflict(_) => {
                 let most = CONFLICT_PAUSE_MS << self.conflicts;
                 Duration::from_millis(self.random.next_u64() % most)
             }

@@ -128,6 +128,39 @@ impl Step {
         }
     }
 
+    /// What concerns the peers `saved`, and the rest. What concerns no peer goes with the user's
+    /// own record.
+    fn split(self, saved: &[String], own: &str) -> (Self, Self) {
+        let is_saved = |id: &str| saved.iter().any(|saved| saved == id);
+        let Self { changed, touched, user, before, pins, unchecked, withdrawn, .. } = self;
+        let Self { outgoing, opened, received, begun, receipted, receipts, handled, .. } = self;
+        let Self { settled, trusted, asked, requests, .. } = self;
+        let (mut stands, mut rest) = (Self::default(), Self::default());
+        (stands.changed, rest.changed) = changed.into_iter().partition(|id| is_saved(id));
+        (stands.touched, rest.touched) = touched.into_iter().partition(|id| is_saved(id));
+        (stands.before, rest.before) = before.into_iter().partition(|(id, _)| is_saved(id));
+        (stands.pins, rest.pins) = pins.into_iter().partition(|pin| is_saved(&pin.peer_id));
+        (stands.withdrawn, rest.withdrawn) =
+            withdrawn.into_iter().partition(|(id, _)| is_saved(id));
+        (stands.outgoing, rest.outgoing) =
+            outgoing.into_iter().partition(|(message, _)| is_saved(&message.to));
+        (stands.opened, rest.opened) =
+            opened.into_iter().partition(|opened| is_saved(&opened.from));
+        (stands.received, rest.received) =
+            received.into_iter().partition(|message| is_saved(&message.sender_id));
+        (stands.begun, rest.begun) = begun.into_iter().partition(|(id, _)| is_saved(id));
+        (stands.receipts, rest.receipts) =
+            receipts.into_iter().partition(|one| is_saved(&one.receipt.recipient_id));
+        (stands.handled, rest.handled) = handled.into_iter().partition(|(id, _)| is_saved(id));
+        (rest.user, rest.unchecked) = (user, unchecked);
+        // Refused again, asked again, told that it did not work: nothing of it is lost.
+        (rest.settled, rest.trusted, rest.asked) = (settled, trusted, asked);
+        stands.receipted = receipted;
+        let place = if is_saved(own) { &mut stands } else { &mut rest };
+        place.requests = requests;
+        (stands, rest)
+    }
+
     /// Notes what is believed of a peer, before it changes.
     pub(super) fn note(&mut self, peer_id: &str, peer: &Peer) {
         self.before.push((peer_id.to_owned(), peer.trust()));
@@ -161,18 +194,32 @@ impl User {
                 }
                 self.committed(step, changes);
             }
-            Err(error) if error.kind == StoreErrorKind::Conflict => {
-                let kept = error.saved.iter().any(|saved| **saved == *self.id);
-                self.own_is_stale |= changes.user.is_some() && !kept;
-                let saved = error.saved.clone();
-                let error = self.counters.storage(&error);
-                self.undo(step, Setback::Conflict { error, saved });
-            }
             Err(error) => {
+                let (step, changes) = self.commit_partly(step, changes, &error.saved);
+                let is_conflict = error.kind == StoreErrorKind::Conflict;
+                self.own_is_stale |= is_conflict && changes.user.is_some();
                 let error = self.counters.storage(&error);
-                self.undo(step, Setback::Failed(error));
+                let setback = match is_conflict {
+                    true => Setback::Conflict(error),
+                    false => Setback::Failed(error),
+                };
+                self.undo(step, setback);
             }
         }
+    }
+
+    /// What a store that saves record by record has kept stands. Returns what does not.
+    fn commit_partly(&mut self, step: Step, changes: Changes, saved: &[String]) -> (Step, Changes) {
+        if saved.is_empty() {
+            return (step, changes);
+        }
+        let (stands, step) = step.split(saved, &self.id);
+        let (mut kept, mut changes) = changes.split(saved);
+        if saved.iter().any(|id| **id == *self.id) {
+            kept.user = changes.user.take();
+        }
+        self.committed(stands, kept);
+        (step, changes)
     }
 
     /// Without peers who are not active any more, each time the list has doubled.
@@ -226,9 +273,12 @@ impl User {
         }
         for (from, ticket) in &step.handled {
             if let Some(peer) = self.peers.get_mut(from) {
-                peer.given.retain(|given| {
-                    given != ticket && !PeerRecord::is_handled_with(*given, *ticket)
-                });
+                peer.given.remove(ticket);
+                while let Some(first) = peer.given.first()
+                    && PeerRecord::is_handled_with(*first, *ticket)
+                {
+                    peer.given.pop_first();
+                }
             }
         }
         for message in &step.received {
