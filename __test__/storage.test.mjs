@@ -74,6 +74,20 @@ test('production mode refuses an unencrypted connection to another machine unles
   await assert.rejects(elsewhere, { code: 'RELAY_UNAVAILABLE' });
 });
 
+test('production mode refuses to send metrics unencrypted to another machine, whatever is allowed of the relay', async (t) => {
+  const relay = await mockRelay(t);
+  const config = { productionMode: true, allowInsecureRelay: true, storageAdapters: adapters() };
+  const refused = { code: 'INSECURE_BACKEND', message: /backendUrl/ };
+  for (const backendUrl of ['http://backend.example', 'http://10.0.0.1:3000', 'http://127.0.0.1.example']) {
+    await assert.rejects(appOn(t, relay, { ...config, backendUrl }), refused);
+  }
+  const app = await appOn(t, relay, { ...config, backendUrl: 'http://127.0.0.1:1' });
+  await assert.rejects(app.flushMetrics({ backendUrl: 'http://backend.invalid' }), refused);
+  for (const options of [undefined, { backendUrl: 'https://backend.invalid' }]) {
+    await assert.rejects(app.flushMetrics(options), { code: 'BACKEND_UNAVAILABLE' });
+  }
+});
+
 test('identity, sessions and pins survive a restart', async (t) => {
   const relay = await mockRelay(t);
   const data = new Map();

@@ -121,14 +121,14 @@ async function enter(link, userId, changes, onLeave, afterwards) {
 /** Reaches the relay as `config` says. Resolves to the link, and what becomes of metrics. */
 async function open(config) {
   const native = check.config(config);
-  const backendUrl = check.backendUrl(config.backendUrl);
+  const { storageAdapters, productionMode: production = false } = config;
+  const backendUrl = check.backendUrl(config.backendUrl, production);
   const warn = check.warner(config);
   check.warnAboutConfig(config, warn);
-  const { storageAdapters, productionMode: production = false } = config;
   // Awaited where it is a promise, as embeddedStorage's: what is wrong with it is known before anybody connects.
   const storage = new Storage((await storageAdapters) ?? {}, { production, warnOnce: check.warnOnce(warn, config) });
   check.productionRelay(config);
-  return [await Link.open(native, storage), { backendUrl, warn }];
+  return [await Link.open(native, storage), { backendUrl, production, warn }];
 }
 
 async function createApp(config) {
