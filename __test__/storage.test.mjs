@@ -258,14 +258,18 @@ test('a replay cache that fails or gives nonsense holds messages back until it w
   assert.equal((await toAlice.next()).content, 'one');
 });
 
-test('a store that does not answer is STORAGE_FAILED after 10 seconds, and what it does later overwrites nothing', async (t) => {
+test('a call that does not settle fails after 10 seconds, later ones at once until it does, and it overwrites nothing', async (t) => {
   const relay = await mockRelay(t);
   const stores = adapters();
-  const { alice, toBob } = await aliceAndBob(t, relay, stores);
+  const { alice, bob, toAlice, toBob } = await aliceAndBob(t, relay, stores);
   await alice.send('bob', 'zero');
-  const { save } = stores.sessions;
+  const { save, load } = stores.sessions;
   let letGo;
   const order = [];
+  stores.sessions.load = async (...row) => {
+    order.push('load');
+    return load(...row);
+  };
   stores.sessions.save = async (peerId, state, userId) => {
     stores.sessions.save = async (...row) => {
       order.push('new');
@@ -279,10 +283,19 @@ test('a store that does not answer is STORAGE_FAILED after 10 seconds, and what 
   const error = await alice.send('bob', 'never', { timeout: 60_000 }).then(assert.fail, (error) => error);
   assert.equal(error.code, 'STORAGE_FAILED');
   assert.ok(performance.now() - begun > 9_000);
-  const next = alice.send('bob', 'one');
+  await bob.send('alice', 'meanwhile');
+  const since = performance.now();
+  for (let time = 0; time < 20; time += 1) {
+    const refused = { code: 'STORAGE_FAILED', retryable: true, message: /sessions\.save\(\) of before has not answered/ };
+    await assert.rejects(alice.send('bob', 'never either', { timeout: 60_000 }), refused);
+  }
+  assert.ok(performance.now() - since < 5_000);
+  assert.deepEqual(order, []);
   letGo();
-  await next;
+  await new Promise(setImmediate);
+  await alice.send('bob', 'one');
   assert.deepEqual(order.slice(0, 2), ['late', 'new']);
+  assert.equal((await toAlice.next()).content, 'meanwhile');
   assert.deepEqual((await toBob.take(2)).map(({ content }) => content), ['zero', 'one']);
 });
 

@@ -5,6 +5,7 @@ const { isUint8Array } = require('node:util').types;
 const { StvorError, invalidArgument, keepCause } = require('./errors.js');
 const { fileOf } = require('./storage/embedded.js');
 const { METHODS, STORES: KINDS, takesUser } = require('./storage/interfaces.js');
+const { Overdue, Turns } = require('./turns.js');
 
 /** Where a user's store is, as the addon's `chooseStores` takes it. */
 const MEMORY = 0;
@@ -31,8 +32,7 @@ class Storage {
   #adapters = new Map();
   /** For each adapter that takes no user id, whose it is. */
   #owners = new Map();
-  /** For each user the last call on their sessions: one at a time, so that a late one overwrites nothing. */
-  #last = new Map();
+  #turns = new Map();
 
   constructor(given, { production, warnOnce }) {
     this.#given = given;
@@ -91,17 +91,15 @@ class Storage {
       return await QUESTIONS[question](adapters, userId, rows, this);
     } catch (thrown) {
       const { error, saved } = thrown instanceof Partly ? thrown : { error: thrown, saved: [] };
-      if (error instanceof Nonsense) return ['storeFailed', error.message, false, undefined, saved];
+      if (error instanceof Nonsense || error instanceof Overdue) return ['storeFailed', error.message, false, undefined, saved];
       return ['storeFailed', `${nameOf(question)} failed`, isConflict(error), keepCause(error), saved];
     }
   }
 
-  /** Calls `call` when the user's earlier call on their sessions is over, however it ended. */
-  inTurn(userId, call) {
-    const last = this.#last.get(userId) ?? Promise.resolve();
-    const next = last.then(call, call);
-    this.#last.set(userId, next);
-    return next;
+  /** Makes a call on the user's sessions, whose name is `name`, after those before it. */
+  inTurn(userId, name, call) {
+    if (!this.#turns.has(userId)) this.#turns.set(userId, new Turns());
+    return this.#turns.get(userId).take(name, call);
   }
 }
 
@@ -133,7 +131,7 @@ async function identity({ identity: store }, userId) {
 }
 
 async function load({ sessions }, userId, [peerId], storage) {
-  const state = await storage.inTurn(userId, () => sessions.load(peerId, userId));
+  const state = await storage.inTurn(userId, 'sessions.load()', () => sessions.load(peerId, userId));
   if (state === null || state === undefined) return ['storeLoaded', undefined];
   const bytes = bytesOf(state);
   if (bytes === undefined) throw new Nonsense('sessions.load() gave something else than what was saved');
@@ -142,7 +140,8 @@ async function load({ sessions }, userId, [peerId], storage) {
 
 async function save({ sessions }, userId, rows, storage) {
   const pairs = pairsOf(rows);
-  await storage.inTurn(userId, () => saveAll(sessions, userId, pairs));
+  const name = typeof sessions.saveMany === 'function' ? 'sessions.saveMany()' : 'sessions.save()';
+  await storage.inTurn(userId, name, () => saveAll(sessions, userId, pairs));
   return ['storeDone'];
 }
 
