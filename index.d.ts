@@ -274,7 +274,10 @@ export type ErrorCode =
   | 'STORAGE_DAMAGED'
   /** Another process, or another store of this one, has the file open. */
   | 'STORAGE_LOCKED'
-  /** Adapters that take no user id would keep two users in the same rows. */
+  /**
+   * Adapters that take no user id would keep two users in the same rows, or two apps of this process would serve one
+   * user from the same `sessions` adapter.
+   */
   | 'STORAGE_SHARED'
   /** Another process has written a record since it was loaded; nothing was changed. */
   | 'STORAGE_CONFLICT'

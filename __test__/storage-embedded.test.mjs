@@ -131,6 +131,19 @@ test('a pair that was made elsewhere is kept only if its halves belong together'
   assert.deepEqual(await identity.getIdentityKeyPair('alice'), given);
 });
 
+test('two apps of one process do not serve a user from one file', async (t) => {
+  const relay = await mockRelay(t);
+  const storage = await embeddedStorage({ path: await place(t), key: randomBytes(32) });
+  const config = { productionMode: true, storageAdapters: storage };
+  const [first, second] = [await appOn(t, relay, config), await appOn(t, relay, config)];
+  await first.connect('alice');
+  await assert.rejects(second.connect('alice'), { code: 'STORAGE_SHARED' });
+  await first.disconnect();
+  await second.connect('alice');
+  await second.disconnect();
+  await storage.close();
+});
+
 test('wrong options are INVALID_ARGUMENT', () => {
   const key = randomBytes(32);
   for (const options of [undefined, {}, { path: 'x' }, { key }, { path: '', key }, { path: 'x', key: 'y' }, { path: 'x', key: randomBytes(31) }, { path: 'x', key, passphrase: 'z' }, { path: 'x', passphrase: '' }, { path: 'x', key, extra: 1 }]) {

@@ -12,6 +12,7 @@ import { checkAdapters } from '@stvor/sdk/testing';
 import pg from 'pg';
 import { program, root } from './support/child.mjs';
 import { proxyTo } from './support/proxy.mjs';
+import { appOn, mockRelay } from './support/relays.mjs';
 import { services } from './support/services.mjs';
 
 const key = randomBytes(32);
@@ -71,6 +72,16 @@ test('an identity made elsewhere is kept, unless the user has another', async (t
   assert.deepEqual(await identity.getIdentityKeyPair('alice'), pair);
   await assert.rejects(identity.importIdentityKeyPair(other, 'alice'), { name: 'StvorError', code: 'IDENTITY_CONFLICT' });
   assert.deepEqual(await identity.getIdentityKeyPair('alice'), pair);
+});
+
+test('two apps of one process do not serve a user from one storage, and do from a storage each', async (t) => {
+  const relay = await mockRelay(t);
+  const schema = newSchema();
+  const storages = [open(t, schema), open(t, schema)];
+  const app = (storageAdapters) => appOn(t, relay, { productionMode: true, storageAdapters });
+  await (await app(storages[0])).connect('alice');
+  await assert.rejects((await app(storages[0])).connect('alice'), { code: 'STORAGE_SHARED' });
+  await (await app(storages[1])).connect('alice');
 });
 
 describe('the storage keeps every rule of the conformance suite', () => {

@@ -1,7 +1,7 @@
 // Storage adapters of the application's own, as the documentation describes them.
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { createApp, generateKeyPair, StvorError } from '@stvor/sdk';
+import { createApp, generateKeyPair, Stvor, StvorError } from '@stvor/sdk';
 import { errorsOf, messagesOf, warnings } from './support/collect.mjs';
 import { appOn, mockRelay, TOKEN } from './support/relays.mjs';
 import { mapAdapters } from './support/stores.mjs';
@@ -297,6 +297,69 @@ test('a call that does not settle fails after 10 seconds, later ones at once unt
   assert.deepEqual(order.slice(0, 2), ['late', 'new']);
   assert.equal((await toAlice.next()).content, 'meanwhile');
   assert.deepEqual((await toBob.take(2)).map(({ content }) => content), ['zero', 'one']);
+});
+
+test('two apps of one process do not serve a user from the same storage', async (t) => {
+  const relay = await mockRelay(t);
+  const stores = adapters();
+  const [first, second] = [await production(t, relay, stores), await production(t, relay, (userId) => ({ ...stores, userId }))];
+  const refused = { code: 'STORAGE_SHARED', retryable: false, message: /Another app of this process serves "alice"/ };
+  const alice = await first.connect('alice');
+  await assert.rejects(second.connect('alice'), refused);
+  const options = { appToken: TOKEN, relayUrl: relay.url, storageAdapters: stores, userId: 'alice' };
+  await assert.rejects(Stvor.connect(options), refused);
+  assert.equal(await first.connect('alice'), alice);
+  const toBob = messagesOf(await second.connect('bob'));
+  await alice.send('bob', 'one');
+  assert.equal((await toBob.next()).content, 'one');
+  await alice.disconnect();
+  await (await first.connect('alice')).disconnect();
+  await (await Stvor.connect(options)).disconnect();
+  await assert.rejects(Stvor.connect({ ...options, relayUrl: 'ws://127.0.0.1:1' }), { code: 'RELAY_UNAVAILABLE' });
+  await second.connect('alice');
+});
+
+test('a user whose connecting fails may be served by another app', async (t) => {
+  const relay = await mockRelay(t);
+  const stores = adapters();
+  const { load } = stores.sessions;
+  stores.sessions.load = async (_peerId, _userId) => 7;
+  await assert.rejects((await production(t, relay, stores)).connect('alice'), { code: 'STORAGE_FAILED' });
+  stores.sessions.load = load;
+  await (await production(t, relay, stores)).connect('alice');
+});
+
+test('a fingerprint that another process pins at the same moment is not overlooked', async (t) => {
+  const relay = await mockRelay(t);
+  const stores = adapters();
+  const { storeFingerprint, verifyFingerprint } = stores.tofu;
+  stores.tofu.storeFingerprint = async (peerId, fingerprint, userId) => {
+    if (peerId === 'bob') await storeFingerprint(peerId, 'f'.repeat(64), userId);
+    return storeFingerprint(peerId, fingerprint, userId);
+  };
+  const asked = [];
+  stores.tofu.verifyFingerprint = async (peerId, fingerprint, userId) => {
+    asked.push(peerId);
+    return verifyFingerprint(peerId, fingerprint, userId);
+  };
+  const { alice, bob, first, toAlice, toBob } = await aliceAndBob(t, relay, stores);
+  const carol = await (await appOn(t, relay)).connect('carol');
+  const [toCarol, errors] = [messagesOf(carol), errorsOf(alice)];
+  const action = new RegExp(`app\\.trust\\('bob', '${bob.fingerprint()}'\\)`);
+  for (const content of ['one', 'two']) {
+    await assert.rejects(alice.send('bob', content), { code: 'IDENTITY_CHANGED', peerId: 'bob', retryable: false, action });
+  }
+  await bob.send('alice', 'held back');
+  assert.equal((await errors.next()).code, 'IDENTITY_CHANGED');
+  for (const content of ['three', 'four']) await alice.send('carol', content);
+  assert.deepEqual((await toCarol.take(2)).map(({ content }) => content), ['three', 'four']);
+  assert.equal(asked.filter((peerId) => peerId === 'carol').length, 2);
+  assert.deepEqual([toAlice.size, toBob.size], [0, 0]);
+  await first.trust('bob', bob.fingerprint());
+  assert.equal((await toAlice.next()).content, 'held back');
+  stores.tofu.storeFingerprint = async () => {};
+  await (await appOn(t, relay)).connect('dave');
+  await assert.rejects(alice.send('dave', 'five'), { code: 'STORAGE_FAILED', message: /has kept nothing/ });
 });
 
 test('app.trust replaces a pin where the store can, and says so where it cannot', async (t) => {

@@ -23,6 +23,9 @@ const MEMORY_ONLY = {
 /** Questions of the addon, by number; src/stores.rs asks them. */
 const QUESTIONS = [identity, load, save, check, verify, pin, repin];
 
+/** For each `sessions` adapter its users, and the app that serves them: two apps would overwrite each other's records. */
+const served = new WeakMap();
+
 /** Where the users of one app keep their things. */
 class Storage {
   #given;
@@ -47,6 +50,7 @@ class Storage {
     const adapters = this.#complete(given);
     const shared = KINDS.filter((kind) => adapters[kind] && this.#isOthers(kind, adapters[kind], userId));
     if (shared.length > 0) throw storageShared(shared);
+    this.#serve(userId, adapters.sessions);
     for (const kind of KINDS) {
       if (adapters[kind] && !takesUser(kind, adapters[kind])) this.#owners.set(adapters[kind], userId);
     }
@@ -56,6 +60,20 @@ class Storage {
     const place = (adapter) => (file !== undefined && fileOf(adapter) === file ? EMBEDDED : ADAPTER);
     const places = KINDS.map((kind) => [kind, adapters[kind] === undefined ? MEMORY : place(adapters[kind])]);
     return { choice: Object.fromEntries(places), file };
+  }
+
+  #serve(userId, sessions) {
+    if (sessions === undefined) return;
+    if (!served.has(sessions)) served.set(sessions, new Map());
+    const users = served.get(sessions);
+    if ((users.get(userId) ?? this) !== this) throw storageInUse(userId);
+    users.set(userId, this);
+  }
+
+  /** The user has left: another app may serve them. */
+  release(userId) {
+    const users = served.get(this.#adapters.get(userId)?.sessions);
+    if (users?.get(userId) === this) users.delete(userId);
   }
 
   async #made(userId) {
@@ -187,6 +205,10 @@ async function verify({ tofu }, userId, [peerId, fingerprint]) {
 
 async function pin({ tofu }, userId, [peerId, fingerprint]) {
   await tofu.storeFingerprint(peerId, fingerprint, userId);
+  // Another process may have pinned another one since this one asked, and a store may keep that without a word.
+  const matches = await tofu.verifyFingerprint(peerId, fingerprint, userId);
+  if (matches === false) throw pinnedMeanwhile(peerId, fingerprint);
+  if (matches !== true) throw new Nonsense('tofu.storeFingerprint() has kept nothing');
   return ['storeDone'];
 }
 
@@ -239,6 +261,24 @@ function storageShared(kinds) {
     'STORAGE_SHARED',
     `${names} would keep two users of this app in the same rows.`,
     'Let the methods take the user id, which is their last argument, and keep it with each row; or give storageAdapters as a function (userId) => adapters.',
+  );
+}
+
+function storageInUse(userId) {
+  return new StvorError(
+    'STORAGE_SHARED',
+    `Another app of this process serves "${userId}" from the same storageAdapters.sessions, and the two would overwrite each other's records.`,
+    'Keep one app for a user, as createApp() makes it (Stvor.connect() makes one at each call), or disconnect there first.',
+  );
+}
+
+function pinnedMeanwhile(peerId, fingerprint) {
+  return new StvorError(
+    'IDENTITY_CHANGED',
+    `Another identity key than the one that "${peerId}" shows was pinned at the same moment. The step was not taken.`,
+    `Compare the fingerprint with them over another channel, then call app.trust('${peerId}', '${fingerprint}').`,
+    false,
+    { peerId },
   );
 }
 
