@@ -126,16 +126,16 @@ async function enter(link, userId, changes, onLeave, afterwards) {
 /** Reaches the relay as `config` says. Resolves to the link, and what becomes of metrics. */
 async function open(config) {
   const native = check.config(config);
-  const backendUrl = check.backendUrl(config.backendUrl);
+  const { storageAdapters, productionMode: production = false } = config;
+  const backendUrl = check.backendUrl(config.backendUrl, production);
   const warn = check.warner(config);
   const logging = Logger.check(config);
   check.warnAboutConfig(config, warn);
-  const { storageAdapters, productionMode: production = false } = config;
   // Awaited where it is a promise, as embeddedStorage's: what is wrong with it is known before anybody connects.
   const storage = new Storage((await storageAdapters) ?? {}, { production, warnOnce: check.warnOnce(warn, config) });
   check.productionRelay(config);
   logToStderr(warn);
-  return [await Link.open(native, storage, Logger.of(logging, warn)), { backendUrl, warn }];
+  return [await Link.open(native, storage, Logger.of(logging, warn)), { backendUrl, production, warn }];
 }
 
 async function createApp(config) {
