@@ -3,13 +3,15 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { RedisReplayCache, redisReplayCache } from '@stvor/sdk';
+import { createApp, generateKeyPair, RedisReplayCache, redisReplayCache } from '@stvor/sdk';
 import { checkAdapters } from '@stvor/sdk/testing';
 import { createClient } from 'redis';
 import { program, root } from './support/child.mjs';
 import { proxyTo } from './support/proxy.mjs';
 import { redisClients } from './support/redis-clients.mjs';
+import { mockRelay, TOKEN } from './support/relays.mjs';
 import { services } from './support/services.mjs';
+import { mapAdapters } from './support/stores.mjs';
 
 const prefix = `stvor-test-${randomBytes(8).toString('hex')}`;
 const nonce = () => randomBytes(12);
@@ -59,6 +61,17 @@ for (const name of Object.keys(redisClients)) {
       assert.deepEqual(await cache.checkAndMarkMany('alice', [...marks].reverse()), marks.map(() => true));
     });
 
+    test('ready() resolves while it is connected, leaves nothing, and rejects otherwise', { timeout: 20_000 }, async (t) => {
+      const { client, end } = await redisClients[name](redisUrl);
+      const cache = redisReplayCache({ client, prefix: `${prefix}-probe` });
+      assert.equal(await cache.ready(), undefined);
+      await cache.ready();
+      const ttl = await admin.ttl(`${prefix}-probe:ready`);
+      assert.ok(ttl <= 1 && ttl !== -1, String(ttl));
+      await end();
+      await assert.rejects(cache.ready());
+    });
+
     test('a lost connection rejects, and nothing is taken for new or seen', { timeout: 20_000 }, async (t) => {
       const proxy = await proxyTo(t, redisUrl);
       const { client, end } = await redisClients[name](proxy.url);
@@ -75,11 +88,11 @@ describe('keys', () => {
   test('are prefix, user, peer and nonce, readable, and expire', async (t) => {
     const client = await connected(t, 'redis 6');
     const bytes = Buffer.from('00112233445566778899aabb', 'hex');
-    await redisReplayCache({ client, prefix, ttlSeconds: 77 }).checkAndMark('bob:1', bytes, 'alice@example.com');
+    await redisReplayCache({ client, prefix, ttlSeconds: 377 }).checkAndMark('bob:1', bytes, 'alice@example.com');
     const key = `${prefix}:replay:alice%40example.com:bob%3A1:00112233445566778899aabb`;
     assert.equal(await admin.get(key), '1');
     const ttl = await admin.ttl(key);
-    assert.ok(ttl > 70 && ttl <= 77, String(ttl));
+    assert.ok(ttl > 370 && ttl <= 377, String(ttl));
   });
 
   test('last five minutes unless said otherwise', async (t) => {
@@ -166,15 +179,34 @@ function hiding(t, hidden, code) {
   });
 }
 
+test('production mode fails at the start where Redis is not connected', async (t) => {
+  const relay = await mockRelay(t);
+  const stores = mapAdapters(new Map(), { generateKeyPair });
+  const start = (replay) => createApp({ appToken: TOKEN, relayUrl: relay.url, productionMode: true, storageAdapters: { ...stores, replay } });
+  const forgotten = redisReplayCache({ client: createClient({ url: redisUrl }) }); // no connect()
+  const error = await start(forgotten).then(assert.fail, (error) => error);
+  assert.deepEqual([error.name, error.code, error.retryable], ['StvorError', 'STORAGE_FAILED', true]);
+  assert.match(error.message, /storageAdapters\.replay/);
+  assert.ok(error.cause instanceof Error);
+  await assert.rejects(start(redisReplayCache({ url: 'redis://127.0.0.1:1' })), { code: 'STORAGE_FAILED' });
+  const readOnly = new Error("READONLY You can't write against a read only replica.");
+  await assert.rejects(start(redisReplayCache({ client: { set: async () => Promise.reject(readOnly) } })), { code: 'STORAGE_FAILED', cause: readOnly });
+  const replay = redisReplayCache({ url: redisUrl, prefix });
+  await (await start(replay)).disconnect();
+  await replay.close();
+});
+
 describe('arguments', () => {
   const client = { set: async () => 'OK' };
 
   test('that cannot be right are refused', () => {
     const wrong = [
-      undefined, null, {}, { client, url: redisUrl }, { client: {} }, { client: 7 }, { url: '' }, { client, prefix: '' },
-      { client, ttlSeconds: 0 }, { client, ttlSeconds: 1.5 }, { client, ttlSeconds: 2 ** 31 }, { client, ttl: 300 },
+      undefined, null, {}, { client, url: redisUrl }, { client: {} }, { client: 7 }, { url: '' }, { url: 'http://localhost:6379' }, { url: 'localhost:6379' }, { url: 7 }, { client, prefix: '' },
+      { client, ttlSeconds: 0 }, { client, ttlSeconds: 299 }, { client, ttlSeconds: 1.5 }, { client, ttlSeconds: 2 ** 31 }, { client, ttl: 300 },
     ];
     for (const options of wrong) assert.throws(() => redisReplayCache(options), { code: 'INVALID_ARGUMENT' });
+    assert.throws(() => redisReplayCache({}), { message: /^options must .*: neither client nor url is given\.$/ });
+    assert.throws(() => redisReplayCache({ client, url: redisUrl }), { message: /: both client and url are given\.$/ });
   });
 
   test('of calls are checked before Redis is asked', async () => {

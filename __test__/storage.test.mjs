@@ -40,8 +40,57 @@ test('adapters that a function gives are checked when a user connects', async (t
   await assert.rejects(app.connect('bob'), { code: 'STORAGE_REQUIRED' });
   const broken = await production(t, relay, () => 7);
   await assert.rejects(broken.connect('alice'), { code: 'INVALID_ARGUMENT' });
-  const failing = await production(t, relay, () => { throw new TypeError('no database'); });
-  await assert.rejects(failing.connect('alice'), { message: 'no database' });
+});
+
+test('what makes no adapters, but an error, is STORAGE_FAILED with the cause, and what the SDK said stays as it is', async (t) => {
+  const relay = await mockRelay(t);
+  const cause = new TypeError('no database');
+  const failed = { name: 'StvorError', code: 'STORAGE_FAILED', retryable: true, cause };
+  let broken = true;
+  for (const make of [() => { throw cause; }, async () => { throw cause; }]) {
+    const app = await production(t, relay, (userId) => (broken ? make(userId) : adapters()));
+    await assert.rejects(app.connect('alice'), failed);
+    broken = false;
+    await app.connect('alice');
+    broken = true;
+  }
+  const config = { appToken: TOKEN, relayUrl: relay.url };
+  for (const productionMode of [true, false]) await assert.rejects(createApp({ ...config, productionMode, storageAdapters: Promise.reject(cause) }), failed);
+  const said = new StvorError('STORAGE_LOCKED', 'It is open.');
+  await assert.rejects(createApp({ ...config, storageAdapters: Promise.reject(said) }), (error) => error === said);
+  await assert.rejects(createApp({ ...config, storageAdapters: Promise.resolve(7) }), { code: 'INVALID_ARGUMENT', message: /^storageAdapters / });
+});
+
+test('a class in the place of adapters is refused by createApp', async () => {
+  for (const storageAdapters of [class {}, class Stores extends Map {}, Map]) {
+    await assert.rejects(createApp({ appToken: TOKEN, relayUrl: 'ws://localhost:1', storageAdapters }), { code: 'INVALID_ARGUMENT', message: /^storageAdapters is a class/ });
+  }
+});
+
+test('production mode waits for ready() of the adapters that have it, and fails with what it throws', async (t) => {
+  const relay = await mockRelay(t);
+  const asked = [];
+  const withReady = (ready) => Object.fromEntries(Object.entries(adapters()).filter(([kind]) => kind !== 'data').map(([kind, adapter]) => [kind, { ...adapter, ready: () => ready(kind) }]));
+  await production(t, relay, withReady(async (kind) => asked.push(kind)));
+  assert.deepEqual(asked.sort(), ['identity', 'replay', 'sessions', 'tofu']);
+  const cause = new Error('connection refused');
+  const failing = (kind) => { if (kind === 'sessions') throw cause; };
+  const failed = { code: 'STORAGE_FAILED', retryable: true, cause, message: /storageAdapters\.sessions\.ready\(\)/ };
+  await assert.rejects(production(t, relay, withReady(failing)), failed);
+  await assert.rejects(production(t, relay, Promise.resolve(withReady(failing))), failed);
+  const each = await production(t, relay, () => withReady(failing));
+  await assert.rejects(each.connect('alice'), failed);
+  await appOn(t, relay, { storageAdapters: withReady(failing) });
+});
+
+test('a ready() that does not answer is STORAGE_FAILED after 10 seconds', async (t) => {
+  const relay = await mockRelay(t);
+  const stores = adapters();
+  stores.tofu.ready = () => new Promise(() => {});
+  const begun = performance.now();
+  await assert.rejects(production(t, relay, stores), { code: 'STORAGE_FAILED' });
+  const took = performance.now() - begun;
+  assert.ok(took > 9_000 && took < 20_000, String(took));
 });
 
 test('development mode warns once of each missing adapter and goes on', async (t) => {
@@ -175,7 +224,7 @@ test('two users whose adapters take no user id are refused with STORAGE_SHARED',
   const error = await app.connect('bob').then(assert.fail, (error) => error);
   assert.equal(error.code, 'STORAGE_SHARED');
   for (const kind of ['identity', 'sessions', 'replay', 'tofu']) assert.match(error.message, new RegExp(`storageAdapters\\.${kind}`));
-  assert.match(error.action, /\(userId\) => adapters/);
+  assert.match(error.action, /perUser: true.*\(userId\) => adapters/);
   const each = await production(t, relay, () => shared());
   await each.connect('alice');
   await each.connect('bob');
@@ -272,6 +321,30 @@ test('a store that does not answer is STORAGE_FAILED after 10 seconds, and what 
   assert.deepEqual((await toBob.take(2)).map(({ content }) => content), ['zero', 'one']);
 });
 
+test('app.trust says what a tofu adapter lacks that refuses another fingerprint, or does not replace it', async (t) => {
+  const refused = new Error('fingerprints are immutable');
+  const lacking = {
+    refusing: (tofu) => ({ ...tofu, replaceFingerprint: undefined, storeFingerprint: async (...row) => { if ((await tofu.verifyFingerprint(...row)) === false) throw refused; } }),
+    idle: (tofu) => ({ ...tofu, replaceFingerprint: async (_peerId, _fingerprint, _userId) => {} }),
+  };
+  for (const [how, change] of Object.entries(lacking)) {
+    const relay = await mockRelay(t);
+    const stores = adapters();
+    const app = await production(t, relay, { ...stores, tofu: change(stores.tofu) });
+    await app.connect('alice');
+    await stores.tofu.storeFingerprint('bob', 'a'.repeat(64), 'alice');
+    const error = await app.trust('bob', 'b'.repeat(64)).then(assert.fail, (error) => error);
+    assert.deepEqual([error.code, error.retryable, error.peerId], ['STORAGE_FAILED', false, 'bob'], how);
+    assert.match(error.action, /replaceFingerprint\(peerId, fingerprint, userId\)/, how);
+    assert.equal(error.cause, how === 'refusing' ? refused : undefined);
+  }
+  const down = new Error('connection lost');
+  const stores = adapters();
+  const app = await production(t, await mockRelay(t), { ...stores, tofu: { ...stores.tofu, replaceFingerprint: undefined, storeFingerprint: async (_peerId, _fingerprint, _userId) => { throw down; } } });
+  await app.connect('alice');
+  await assert.rejects(app.trust('bob', 'b'.repeat(64)), { code: 'STORAGE_FAILED', retryable: true, cause: down });
+});
+
 test('app.trust replaces a pin where the store can, and says so where it cannot', async (t) => {
   for (const canReplace of [true, false]) {
     const relay = await mockRelay(t);
@@ -290,7 +363,8 @@ test('app.trust replaces a pin where the store can, and says so where it cannot'
       await alice.send('bob', 'two');
       assert.equal((await toImpostor.next()).content, 'two');
     } else {
-      await assert.rejects(trusting, { code: 'STORAGE_FAILED' });
+      const action = /replaceFingerprint\(peerId, fingerprint, userId\).*app\.trust\(\)/;
+      await assert.rejects(trusting, { name: 'StvorError', code: 'STORAGE_FAILED', retryable: false, peerId: 'bob', action });
     }
     assert.equal(toBob.size, 1);
     await first.disconnect();
