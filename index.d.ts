@@ -39,11 +39,13 @@ export interface StvorAppConfig {
   /**
    * `http://` or `https://` address of a backend of yours that verifies metrics. When the app is disconnected, an
    * {@link Attestation} is sent there, within two seconds, whether it arrives or not; see {@link StvorApp.flushMetrics}.
+   * The AppToken goes along: production mode refuses `http://` to another machine with `INSECURE_BACKEND`.
    */
   backendUrl?: string | undefined;
   /**
    * Whether everything must survive restarts: `true` rejects with `STORAGE_REQUIRED` unless all four storage adapters
-   * are given, and with `INSECURE_RELAY` where `relayUrl` names another machine without TLS. Default: false.
+   * are given, and with `INSECURE_RELAY` or `INSECURE_BACKEND` where `relayUrl` or `backendUrl` names another machine
+   * without TLS. Default: false.
    */
   productionMode?: boolean | undefined;
   /**
@@ -319,11 +321,16 @@ export type ErrorCode =
   | 'STORAGE_REQUIRED'
   /** Production mode refuses an unencrypted connection to another machine. */
   | 'INSECURE_RELAY'
+  /** Production mode refuses to send metrics, and the AppToken with them, unencrypted to another machine. */
+  | 'INSECURE_BACKEND'
   /** What a store keeps is truncated, altered, or of a later version. */
   | 'STORAGE_DAMAGED'
   /** Another process, or another store of this one, has the file open. */
   | 'STORAGE_LOCKED'
-  /** Adapters that take no user id would keep two users in the same rows. */
+  /**
+   * Adapters that take no user id would keep two users in the same rows, or two apps of this process would serve one
+   * user from the same `sessions` adapter.
+   */
   | 'STORAGE_SHARED'
   /** Another process has written a record since it was loaded; nothing was changed. */
   | 'STORAGE_CONFLICT'
@@ -555,7 +562,7 @@ export class StvorApp {
    * Sends an attestation to `POST <backendUrl>/api/metrics/attest` and resolves to it once the backend has accepted
    * it. Without a `backendUrl`, here or in the configuration, prints the counts as a warning and resolves to null.
    *
-   * @throws {StvorError} `BACKEND_UNAVAILABLE`, `METRICS_REJECTED`, `INVALID_ARGUMENT`.
+   * @throws {StvorError} `BACKEND_UNAVAILABLE`, `METRICS_REJECTED`, `INSECURE_BACKEND`, `INVALID_ARGUMENT`.
    */
   flushMetrics(options?: FlushMetricsOptions): Promise<Attestation | null>;
 
@@ -570,8 +577,8 @@ export class StvorApp {
  * Makes an app: checks the configuration and the stores, and reaches the relay.
  *
  * @throws {StvorError} `INVALID_APP_TOKEN`, `INVALID_ARGUMENT`, `AUTH_FAILED`, `RELAY_UNAVAILABLE`; in production mode
- * `STORAGE_REQUIRED` and `INSECURE_RELAY`; of the stores `STORAGE_FAILED`, `STORAGE_KEY`, `STORAGE_LOCKED`,
- * `STORAGE_DAMAGED`.
+ * `STORAGE_REQUIRED`, `INSECURE_RELAY` and `INSECURE_BACKEND`; of the stores `STORAGE_FAILED`, `STORAGE_KEY`,
+ * `STORAGE_LOCKED`, `STORAGE_DAMAGED`.
  */
 export function createApp(config: StvorAppConfig): Promise<StvorApp>;
 

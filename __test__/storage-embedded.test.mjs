@@ -5,7 +5,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { embeddedStorage } from '@stvor/sdk';
+import { embeddedStorage, generateKeyPair } from '@stvor/sdk';
 import { checkAdapters } from '@stvor/sdk/testing';
 import { messagesOf } from './support/collect.mjs';
 import { appOn, mockRelay } from './support/relays.mjs';
@@ -148,6 +148,36 @@ test('it keeps every rule of the conformance kit', async (t) => {
   t.after(() => storage.close());
   const { passed, skipped } = await checkAdapters(storage, { oneWriter: true });
   assert.ok(passed.length >= 20, JSON.stringify({ passed, skipped }));
+});
+
+test('a pair that was made elsewhere is kept only if its halves belong together', async (t) => {
+  const storage = await embeddedStorage({ path: await place(t), key: randomBytes(32) });
+  t.after(() => storage.close());
+  const { identity } = storage;
+  const [given, other] = [generateKeyPair(), generateKeyPair()];
+  const order = Buffer.from('ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551', 'hex');
+  const wrong = [
+    undefined, {}, { privateKey: given.privateKey }, { ...given, publicKey: other.publicKey }, { ...given, publicKey: Buffer.alloc(65) },
+    { ...given, privateKey: given.privateKey.subarray(1) }, { ...given, privateKey: Buffer.concat([Buffer.alloc(1), given.privateKey]) },
+    { ...given, privateKey: Buffer.alloc(32) }, { ...given, privateKey: order }, { ...given, privateKey: given.privateKey.toString('hex') },
+  ];
+  for (const pair of wrong) await assert.rejects(identity.importIdentityKeyPair(pair, 'alice'), { code: 'INVALID_ARGUMENT' });
+  for (let time = 0; time < 2; time += 1) assert.deepEqual(await identity.importIdentityKeyPair(given, 'alice'), given);
+  await assert.rejects(identity.importIdentityKeyPair(other, 'alice'), { code: 'IDENTITY_CONFLICT' });
+  assert.deepEqual(await identity.getIdentityKeyPair('alice'), given);
+});
+
+test('two apps of one process do not serve a user from one file', async (t) => {
+  const relay = await mockRelay(t);
+  const storage = await embeddedStorage({ path: await place(t), key: randomBytes(32) });
+  const config = { productionMode: true, storageAdapters: storage };
+  const [first, second] = [await appOn(t, relay, config), await appOn(t, relay, config)];
+  await first.connect('alice');
+  await assert.rejects(second.connect('alice'), { code: 'STORAGE_SHARED' });
+  await first.disconnect();
+  await second.connect('alice');
+  await second.disconnect();
+  await storage.close();
 });
 
 test('wrong options are INVALID_ARGUMENT', () => {

@@ -1,7 +1,7 @@
 // Storage adapters of the application's own, as the documentation describes them.
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { createApp, generateKeyPair, StvorError } from '@stvor/sdk';
+import { createApp, generateKeyPair, Stvor, StvorError } from '@stvor/sdk';
 import { errorsOf, messagesOf, warnings } from './support/collect.mjs';
 import { appOn, mockRelay, TOKEN } from './support/relays.mjs';
 import { mapAdapters } from './support/stores.mjs';
@@ -121,6 +121,20 @@ test('production mode refuses an unencrypted connection to another machine unles
   await (await createApp({ ...config, relayUrl: relay.url })).disconnect();
   const elsewhere = createApp({ ...config, relayUrl: 'ws://relay.invalid:1', allowInsecureRelay: true });
   await assert.rejects(elsewhere, { code: 'RELAY_UNAVAILABLE' });
+});
+
+test('production mode refuses to send metrics unencrypted to another machine, whatever is allowed of the relay', async (t) => {
+  const relay = await mockRelay(t);
+  const config = { productionMode: true, allowInsecureRelay: true, storageAdapters: adapters() };
+  const refused = { code: 'INSECURE_BACKEND', message: /backendUrl/ };
+  for (const backendUrl of ['http://backend.example', 'http://10.0.0.1:3000', 'http://127.0.0.1.example']) {
+    await assert.rejects(appOn(t, relay, { ...config, backendUrl }), refused);
+  }
+  const app = await appOn(t, relay, { ...config, backendUrl: 'http://127.0.0.1:1' });
+  await assert.rejects(app.flushMetrics({ backendUrl: 'http://backend.invalid' }), refused);
+  for (const options of [undefined, { backendUrl: 'https://backend.invalid' }]) {
+    await assert.rejects(app.flushMetrics(options), { code: 'BACKEND_UNAVAILABLE' });
+  }
 });
 
 test('identity, sessions and pins survive a restart', async (t) => {
@@ -293,14 +307,18 @@ test('a replay cache that fails or gives nonsense holds messages back until it w
   assert.equal((await toAlice.next()).content, 'one');
 });
 
-test('a store that does not answer is STORAGE_FAILED after 10 seconds, and what it does later overwrites nothing', async (t) => {
+test('a call that does not settle fails after 10 seconds, later ones at once until it does, and it overwrites nothing', async (t) => {
   const relay = await mockRelay(t);
   const stores = adapters();
-  const { alice, toBob } = await aliceAndBob(t, relay, stores);
+  const { alice, bob, toAlice, toBob } = await aliceAndBob(t, relay, stores);
   await alice.send('bob', 'zero');
-  const { save } = stores.sessions;
+  const { save, load } = stores.sessions;
   let letGo;
   const order = [];
+  stores.sessions.load = async (...row) => {
+    order.push('load');
+    return load(...row);
+  };
   stores.sessions.save = async (peerId, state, userId) => {
     stores.sessions.save = async (...row) => {
       order.push('new');
@@ -314,10 +332,19 @@ test('a store that does not answer is STORAGE_FAILED after 10 seconds, and what 
   const error = await alice.send('bob', 'never', { timeout: 60_000 }).then(assert.fail, (error) => error);
   assert.equal(error.code, 'STORAGE_FAILED');
   assert.ok(performance.now() - begun > 9_000);
-  const next = alice.send('bob', 'one');
+  await bob.send('alice', 'meanwhile');
+  const since = performance.now();
+  for (let time = 0; time < 20; time += 1) {
+    const refused = { code: 'STORAGE_FAILED', retryable: true, message: /sessions\.save\(\) of before has not answered/ };
+    await assert.rejects(alice.send('bob', 'never either', { timeout: 60_000 }), refused);
+  }
+  assert.ok(performance.now() - since < 5_000);
+  assert.deepEqual(order, []);
   letGo();
-  await next;
+  await new Promise(setImmediate);
+  await alice.send('bob', 'one');
   assert.deepEqual(order.slice(0, 2), ['late', 'new']);
+  assert.equal((await toAlice.next()).content, 'meanwhile');
   assert.deepEqual((await toBob.take(2)).map(({ content }) => content), ['zero', 'one']);
 });
 
@@ -343,6 +370,69 @@ test('app.trust says what a tofu adapter lacks that refuses another fingerprint,
   const app = await production(t, await mockRelay(t), { ...stores, tofu: { ...stores.tofu, replaceFingerprint: undefined, storeFingerprint: async (_peerId, _fingerprint, _userId) => { throw down; } } });
   await app.connect('alice');
   await assert.rejects(app.trust('bob', 'b'.repeat(64)), { code: 'STORAGE_FAILED', retryable: true, cause: down });
+});
+
+test('two apps of one process do not serve a user from the same storage', async (t) => {
+  const relay = await mockRelay(t);
+  const stores = adapters();
+  const [first, second] = [await production(t, relay, stores), await production(t, relay, (userId) => ({ ...stores, userId }))];
+  const refused = { code: 'STORAGE_SHARED', retryable: false, message: /Another app of this process serves "alice"/ };
+  const alice = await first.connect('alice');
+  await assert.rejects(second.connect('alice'), refused);
+  const options = { appToken: TOKEN, relayUrl: relay.url, storageAdapters: stores, userId: 'alice' };
+  await assert.rejects(Stvor.connect(options), refused);
+  assert.equal(await first.connect('alice'), alice);
+  const toBob = messagesOf(await second.connect('bob'));
+  await alice.send('bob', 'one');
+  assert.equal((await toBob.next()).content, 'one');
+  await alice.disconnect();
+  await (await first.connect('alice')).disconnect();
+  await (await Stvor.connect(options)).disconnect();
+  await assert.rejects(Stvor.connect({ ...options, relayUrl: 'ws://127.0.0.1:1' }), { code: 'RELAY_UNAVAILABLE' });
+  await second.connect('alice');
+});
+
+test('a user whose connecting fails may be served by another app', async (t) => {
+  const relay = await mockRelay(t);
+  const stores = adapters();
+  const { load } = stores.sessions;
+  stores.sessions.load = async (_peerId, _userId) => 7;
+  await assert.rejects((await production(t, relay, stores)).connect('alice'), { code: 'STORAGE_FAILED' });
+  stores.sessions.load = load;
+  await (await production(t, relay, stores)).connect('alice');
+});
+
+test('a fingerprint that another process pins at the same moment is not overlooked', async (t) => {
+  const relay = await mockRelay(t);
+  const stores = adapters();
+  const { storeFingerprint, verifyFingerprint } = stores.tofu;
+  stores.tofu.storeFingerprint = async (peerId, fingerprint, userId) => {
+    if (peerId === 'bob') await storeFingerprint(peerId, 'f'.repeat(64), userId);
+    return storeFingerprint(peerId, fingerprint, userId);
+  };
+  const asked = [];
+  stores.tofu.verifyFingerprint = async (peerId, fingerprint, userId) => {
+    asked.push(peerId);
+    return verifyFingerprint(peerId, fingerprint, userId);
+  };
+  const { alice, bob, first, toAlice, toBob } = await aliceAndBob(t, relay, stores);
+  const carol = await (await appOn(t, relay)).connect('carol');
+  const [toCarol, errors] = [messagesOf(carol), errorsOf(alice)];
+  const action = new RegExp(`app\\.trust\\('bob', '${bob.fingerprint()}'\\)`);
+  for (const content of ['one', 'two']) {
+    await assert.rejects(alice.send('bob', content), { code: 'IDENTITY_CHANGED', peerId: 'bob', retryable: false, action });
+  }
+  await bob.send('alice', 'held back');
+  assert.equal((await errors.next()).code, 'IDENTITY_CHANGED');
+  for (const content of ['three', 'four']) await alice.send('carol', content);
+  assert.deepEqual((await toCarol.take(2)).map(({ content }) => content), ['three', 'four']);
+  assert.equal(asked.filter((peerId) => peerId === 'carol').length, 2);
+  assert.deepEqual([toAlice.size, toBob.size], [0, 0]);
+  await first.trust('bob', bob.fingerprint());
+  assert.equal((await toAlice.next()).content, 'held back');
+  stores.tofu.storeFingerprint = async () => {};
+  await (await appOn(t, relay)).connect('dave');
+  await assert.rejects(alice.send('dave', 'five'), { code: 'STORAGE_FAILED', message: /has kept nothing/ });
 });
 
 test('app.trust replaces a pin where the store can, and says so where it cannot', async (t) => {

@@ -6,6 +6,7 @@ const { StvorError, invalidArgument, keepCause } = require('./errors.js');
 const { fileOf } = require('./storage/embedded.js');
 const { METHODS, STORES: KINDS, answered, takesUser } = require('./storage/interfaces.js');
 const { warnThrough } = require('./storage/warnings.js');
+const { Overdue, Turns } = require('./turns.js');
 
 /** Where a user's store is, as the addon's `chooseStores` takes it. */
 const MEMORY = 0;
@@ -23,6 +24,9 @@ const MEMORY_ONLY = {
 /** Questions of the addon, by number; src/stores.rs asks them. */
 const QUESTIONS = [identity, load, save, check, verify, pin, repin];
 
+/** For each `sessions` adapter its users, and the app that serves them: two apps would overwrite each other's records. */
+const served = new WeakMap();
+
 /** Where the users of one app keep their things. */
 class Storage {
   #given;
@@ -33,8 +37,7 @@ class Storage {
   #adapters = new Map();
   /** For each adapter that takes no user id, whose it is. */
   #owners = new Map();
-  /** For each user the last call on their sessions: one at a time, so that a late one overwrites nothing. */
-  #last = new Map();
+  #turns = new Map();
 
   /** What an application gave: a promise of adapters is awaited, so that what is wrong with them is known at once. */
   static async open(given, options) {
@@ -61,6 +64,7 @@ class Storage {
     if (given !== this.#given) await this.#assertReady(adapters);
     const shared = KINDS.filter((kind) => adapters[kind] && this.#isOthers(kind, adapters[kind], userId));
     if (shared.length > 0) throw storageShared(shared);
+    this.#serve(userId, adapters.sessions);
     for (const kind of KINDS) {
       if (adapters[kind] && !takesUser(kind, adapters[kind])) this.#owners.set(adapters[kind], userId);
     }
@@ -70,6 +74,20 @@ class Storage {
     const place = (adapter) => (file !== undefined && fileOf(adapter) === file ? EMBEDDED : ADAPTER);
     const places = KINDS.map((kind) => [kind, adapters[kind] === undefined ? MEMORY : place(adapters[kind])]);
     return { choice: Object.fromEntries(places), file };
+  }
+
+  #serve(userId, sessions) {
+    if (sessions === undefined) return;
+    if (!served.has(sessions)) served.set(sessions, new Map());
+    const users = served.get(sessions);
+    if ((users.get(userId) ?? this) !== this) throw storageInUse(userId);
+    users.set(userId, this);
+  }
+
+  /** The user has left: another app may serve them. */
+  release(userId) {
+    const users = served.get(this.#adapters.get(userId)?.sessions);
+    if (users?.get(userId) === this) users.delete(userId);
   }
 
   async #made(userId) {
@@ -112,17 +130,15 @@ class Storage {
       return await QUESTIONS[question](adapters, userId, rows, this);
     } catch (thrown) {
       const { error, saved } = thrown instanceof Partly ? thrown : { error: thrown, saved: [] };
-      if (error instanceof Nonsense) return ['storeFailed', error.message, false, undefined, saved];
+      if (error instanceof Nonsense || error instanceof Overdue) return ['storeFailed', error.message, false, undefined, saved];
       return ['storeFailed', `${nameOf(question)} failed`, isConflict(error), keepCause(error), saved];
     }
   }
 
-  /** Calls `call` when the user's earlier call on their sessions is over, however it ended. */
-  inTurn(userId, call) {
-    const last = this.#last.get(userId) ?? Promise.resolve();
-    const next = last.then(call, call);
-    this.#last.set(userId, next);
-    return next;
+  /** Makes a call on the user's sessions, whose name is `name`, after those before it. */
+  inTurn(userId, name, call) {
+    if (!this.#turns.has(userId)) this.#turns.set(userId, new Turns());
+    return this.#turns.get(userId).take(name, call);
   }
 }
 
@@ -154,7 +170,7 @@ async function identity({ identity: store }, userId) {
 }
 
 async function load({ sessions }, userId, [peerId], storage) {
-  const state = await storage.inTurn(userId, () => sessions.load(peerId, userId));
+  const state = await storage.inTurn(userId, 'sessions.load()', () => sessions.load(peerId, userId));
   if (state === null || state === undefined) return ['storeLoaded', undefined];
   const bytes = bytesOf(state);
   if (bytes === undefined) throw new Nonsense('sessions.load() gave something else than what was saved');
@@ -163,7 +179,8 @@ async function load({ sessions }, userId, [peerId], storage) {
 
 async function save({ sessions }, userId, rows, storage) {
   const pairs = pairsOf(rows);
-  await storage.inTurn(userId, () => saveAll(sessions, userId, pairs));
+  const name = typeof sessions.saveMany === 'function' ? 'sessions.saveMany()' : 'sessions.save()';
+  await storage.inTurn(userId, name, () => saveAll(sessions, userId, pairs));
   return ['storeDone'];
 }
 
@@ -209,6 +226,10 @@ async function verify({ tofu }, userId, [peerId, fingerprint]) {
 
 async function pin({ tofu }, userId, [peerId, fingerprint]) {
   await tofu.storeFingerprint(peerId, fingerprint, userId);
+  // Another process may have pinned another one since this one asked, and a store may keep that without a word.
+  const matches = await tofu.verifyFingerprint(peerId, fingerprint, userId);
+  if (matches === false) throw pinnedMeanwhile(peerId, fingerprint);
+  if (matches !== true) throw new Nonsense('tofu.storeFingerprint() has kept nothing');
   return ['storeDone'];
 }
 
@@ -292,6 +313,24 @@ function storageShared(kinds) {
     'STORAGE_SHARED',
     `${names} would keep two users of this app in the same rows.`,
     'Let the methods take the user id, which is their last argument, and keep it with each row; say perUser: true on an adapter that does so without declaring the parameter; or give storageAdapters as a function (userId) => adapters.',
+  );
+}
+
+function storageInUse(userId) {
+  return new StvorError(
+    'STORAGE_SHARED',
+    `Another app of this process serves "${userId}" from the same storageAdapters.sessions, and the two would overwrite each other's records.`,
+    'Keep one app for a user, as createApp() makes it (Stvor.connect() makes one at each call), or disconnect there first.',
+  );
+}
+
+function pinnedMeanwhile(peerId, fingerprint) {
+  return new StvorError(
+    'IDENTITY_CHANGED',
+    `Another identity key than the one that "${peerId}" shows was pinned at the same moment. The step was not taken.`,
+    `Compare the fingerprint with them over another channel, then call app.trust('${peerId}', '${fingerprint}').`,
+    false,
+    { peerId },
   );
 }
 

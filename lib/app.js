@@ -20,11 +20,11 @@ class StvorApp {
   #attestations;
   #warn;
 
-  constructor(token, link, { backendUrl, warn } = {}) {
+  constructor(token, link, metrics) {
     if (token !== MADE_BY_APP) throw clientNotReady();
     this.#link = link;
-    this.#attestations = new Attestations(link.native, { backendUrl, warn });
-    this.#warn = warn;
+    this.#attestations = new Attestations(link.native, metrics);
+    this.#warn = metrics.warn;
   }
 
   async connect(userId) {
@@ -128,15 +128,15 @@ async function enter(link, userId, { changes, warn, onLeave, afterwards }) {
 /** Reaches the relay as `config` says. Resolves to the link, and what becomes of metrics. */
 async function open(config) {
   const native = check.config(config);
-  const backendUrl = check.backendUrl(config.backendUrl);
+  const { storageAdapters, productionMode: production = false } = config;
+  const backendUrl = check.backendUrl(config.backendUrl, production);
   const warn = check.warner(config);
   const logging = Logger.check(config);
   check.warnAboutConfig(config, warn);
-  const { storageAdapters, productionMode: production = false } = config;
   const storage = await Storage.open(storageAdapters, { production, warn, warnOnce: check.warnOnce(warn, config) });
   check.productionRelay(config);
   logToStderr(warn);
-  return [await Link.open(native, storage, Logger.of(logging, warn)), { backendUrl, warn }];
+  return [await Link.open(native, storage, Logger.of(logging, warn)), { backendUrl, production, warn }];
 }
 
 async function createApp(config) {

@@ -132,12 +132,13 @@ function relayUrl(value) {
   return value;
 }
 
-/** Where metrics are sent; may be left out. */
-function backendUrl(value) {
+/** Where metrics are sent, and the AppToken with them; may be left out. */
+function backendUrl(value, productionMode = false) {
   if (value === undefined) return undefined;
   if (typeof value !== 'string' || !['http:', 'https:'].includes(schemeOf(value))) {
     throw invalidArgument('backendUrl', 'an http:// or https:// address', value);
   }
+  if (productionMode && !isSecure(value)) throw insecureBackend();
   return value;
 }
 
@@ -200,7 +201,7 @@ function productionRelay({ productionMode, relayUrl, allowInsecureRelay }) {
   if (!allowInsecureRelay && !isSecure(relayUrl)) throw insecureRelay();
 }
 
-/** Whether nobody between us and the relay can read who writes to whom: TLS, or this machine. */
+/** Whether nobody on the way can read the AppToken, or who writes to whom: TLS, or this machine. */
 function isSecure(address) {
   const { protocol, hostname } = new URL(address);
   if (protocol === 'wss:' || protocol === 'https:') return true;
@@ -212,6 +213,14 @@ function insecureRelay() {
     'INSECURE_RELAY',
     'Production mode needs TLS to the relay: relayUrl names another machine without it.',
     'Use wss:// or https://, or say allowInsecureRelay: true where the network itself is trusted.',
+  );
+}
+
+function insecureBackend() {
+  return new StvorError(
+    'INSECURE_BACKEND',
+    'Production mode needs TLS to the backend for metrics: backendUrl names another machine without it.',
+    'Use https://, since the AppToken goes there too; allowInsecureRelay is about the relay alone.',
   );
 }
 

@@ -106,7 +106,7 @@ class StvorFacadeClient {
     try {
       await this.#native.disconnect();
     } finally {
-      this.#link.detach(this.#number);
+      this.#link.detach(this.#number, this.#userId);
       await this.#afterwards?.();
     }
   }

@@ -1,6 +1,7 @@
 'use strict';
 // What the original has saved of one user, brought into storage adapters before the user connects.
 
+const { timingSafeEqual } = require('node:crypto');
 const { isUint8Array } = require('node:util').types;
 const check = require('./arguments.js');
 const { StvorError, calling, fromNative, invalidArgument } = require('./errors.js');
@@ -83,7 +84,7 @@ async function importIdentity(store, identity, userId) {
 
 function isSame(kept, bytes) {
   const form = typeof kept === 'string' ? Buffer.from(kept, 'base64') : kept?.type === 'Buffer' ? Buffer.from(kept.data) : kept;
-  return isUint8Array(form) && bytes.equals(form);
+  return isUint8Array(form) && form.length === bytes.length && timingSafeEqual(bytes, form);
 }
 
 /** The identity of an identity record of 3.0.0, or of its JSON. */

@@ -65,13 +65,14 @@ class Link {
       this.#stayAlive();
       return { client, number };
     } catch (error) {
-      this.detach(number);
+      this.detach(number, userId);
       throw error;
     }
   }
 
-  /** Forgets a client; the process may end when none is left. */
-  detach(number) {
+  /** Forgets a client and its user; the process may end when none is left. */
+  detach(number, userId) {
+    this.#storage.release(userId);
     this.#inboxes.delete(number);
     if (this.#inboxes.size === 0) this.#mayEnd();
   }

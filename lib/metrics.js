@@ -18,11 +18,13 @@ const debug = debuglog('stvor');
 class Attestations {
   #native;
   #backendUrl;
+  #production;
   #warn;
 
-  constructor(native, { backendUrl, warn }) {
+  constructor(native, { backendUrl, production, warn }) {
     this.#native = native;
     this.#backendUrl = backendUrl;
+    this.#production = production;
     this.#warn = warn;
   }
 
@@ -33,7 +35,7 @@ class Attestations {
   async flush(options) {
     try {
       const { backendUrl, timeout } = check.options('options', options, ['backendUrl', 'timeout']);
-      const url = check.backendUrl(backendUrl) ?? this.#backendUrl;
+      const url = check.backendUrl(backendUrl, this.#production) ?? this.#backendUrl;
       const limit = check.milliseconds('timeout', timeout, check.DEFAULT_TIMEOUT_MS, 1);
       if (url !== undefined) return JSON.parse(await this.#native.flushMetrics(url, limit));
       this.#warn(`Metrics are not sent, for there is no backendUrl: ${this.#summary()}.`, 'STVOR_METRICS');

@@ -1,6 +1,7 @@
 // Builds for release, installs the peers beside the benchmarks, and prints the table.
 //
-//   npm run bench -- [--json] [ratchet] [wire4] [frames] [import] [size] [delivery] [relay] [memory] [growth]
+//   npm run bench -- [--json] [ratchet] [wire4] [frames] [import] [size] [delivery] [relay] [memory] [sealing]
+//     [embedded] [fleet] [start] [growth]
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { npm, root, run, script } from './cargo.mjs';

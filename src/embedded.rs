@@ -189,17 +189,20 @@ impl NativeEmbedded {
     }
 
     /// A user's identity, made at the first call: 65 public bytes, then 32 private ones. With a
-    /// `candidate` (32 bytes) the first call keeps that.
+    /// pair that was made elsewhere, of as many bytes, the first call keeps that.
     #[napi]
-    pub async fn identity(&self, user_id: String, candidate: Option<Buffer>) -> Result<Buffer> {
-        let candidate = match candidate {
-            Some(bytes) => Zeroizing::new(bytes.to_vec()),
-            None => {
-                let fresh = IdentityKeyPair::generate(&mut OsRandom::default());
-                Zeroizing::new(fresh.to_bytes().to_vec())
-            }
+    pub async fn identity(
+        &self,
+        user_id: String,
+        public_key: Option<Buffer>,
+        private_key: Option<Buffer>,
+    ) -> Result<Buffer> {
+        let candidate = match (public_key, private_key) {
+            (Some(public), Some(private)) => made_elsewhere(&public, &private)?,
+            (None, None) => IdentityKeyPair::generate(&mut OsRandom::default()),
+            _ => return Err(invalid_argument("keyPair", "both halves are needed")),
         };
-        let kept = self.store().identity(&user_id, &candidate).await.map_err(to_js)?;
+        let kept = self.store().identity(&user_id, &*candidate.to_bytes()).await.map_err(to_js)?;
         let pair = IdentityKeyPair::from_bytes(&kept).map_err(|_| to_js(Error::Damaged))?;
         Ok([pair.public().as_bytes(), pair.to_bytes().as_slice()].concat().into())
     }
@@ -269,6 +272,15 @@ impl NativeEmbedded {
     pub async fn close(&self) {
         self.store().close().await;
     }
+}
+
+/// A pair that is to be kept for ever: checked before it is.
+fn made_elsewhere(public_key: &[u8], private_key: &[u8]) -> Result<IdentityKeyPair> {
+    if private_key.len() != 32 {
+        return Err(invalid_argument("privateKey", "not 32 bytes long"));
+    }
+    IdentityKeyPair::from_halves(public_key, private_key)
+        .map_err(|error| invalid_argument("keyPair", error))
 }
 
 /// What each of the file's errors is to its owner.

@@ -19,6 +19,10 @@ const sources = {
   delivery: async () => (await import('./rows/delivery.mjs')).deliveryRows(),
   relay: async () => (await import('./rows/relay.mjs')).relayRows(),
   memory: async () => (await import('./rows/memory.mjs')).memoryRows(),
+  sealing: async () => (await import('./rows/sealing.mjs')).sealingRows(),
+  embedded: async () => (await import('./rows/embedded.mjs')).embeddedRows(),
+  fleet: async () => (await import('./rows/fleet.mjs')).fleetRows(),
+  start: async () => (await import('./rows/start.mjs')).startRows(),
 };
 const known = [...Object.keys(sources), 'growth'];
 const unknown = wanted.find((name) => !known.includes(name));

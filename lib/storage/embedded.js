@@ -1,6 +1,7 @@
 'use strict';
 // Everything of any number of users in one encrypted file that one process has open.
 
+const { timingSafeEqual } = require('node:crypto');
 const check = require('../arguments.js');
 const { StvorError, assertOneOf, fromNative, invalidArgument } = require('../errors.js');
 const native = require('../../platform.js').binding();
@@ -70,22 +71,24 @@ function adaptersOf(path, opening) {
         return keyPairOf(await call('identity', userId));
       },
       /** Keeps a pair that was made elsewhere, unless the user has one. */
-      async importIdentityKeyPair({ privateKey }, userId) {
-        const kept = keyPairOf(await call('identity', userId, bytesOf(privateKey)));
-        if (!kept.privateKey.equals(privateKey)) throw identityConflict();
+      async importIdentityKeyPair(keyPair, userId) {
+        const { publicKey, privateKey } = check.object('keyPair', keyPair);
+        const halves = [bytesOf('publicKey', publicKey), bytesOf('privateKey', privateKey)];
+        const kept = keyPairOf(await call('identity', userId, ...halves));
+        if (!timingSafeEqual(kept.privateKey, halves[1])) throw identityConflict();
         return kept;
       },
     },
     sessions: {
-      save: (peerId, state, userId) => call('save', userId, [peerId], [bytesOf(state)]),
+      save: (peerId, state, userId) => call('save', userId, [peerId], [bytesOf('state', state)]),
       load: (peerId, userId) => call('load', userId, peerId),
-      saveMany: (userId, rows) => call('save', userId, rows.map(([peer]) => peer), rows.map(([, state]) => bytesOf(state))),
+      saveMany: (userId, rows) => call('save', userId, rows.map(([peer]) => peer), rows.map(([, state]) => bytesOf('state', state))),
     },
     replay: {
       async checkAndMark(peerId, nonce, userId) {
-        return (await call('checkAndMark', userId, [peerId], [bytesOf(nonce)]))[0];
+        return (await call('checkAndMark', userId, [peerId], [bytesOf('nonce', nonce)]))[0];
       },
-      checkAndMarkMany: (userId, rows) => call('checkAndMark', userId, rows.map(([peer]) => peer), rows.map(([, nonce]) => bytesOf(nonce))),
+      checkAndMarkMany: (userId, rows) => call('checkAndMark', userId, rows.map(([peer]) => peer), rows.map(([, nonce]) => bytesOf('nonce', nonce))),
     },
     tofu: {
       storeFingerprint: (peerId, fingerprint, userId) => call('pin', userId, peerId, fingerprint, false),
@@ -116,7 +119,7 @@ function identityConflict() {
   );
 }
 
-const bytesOf = (value) => Buffer.from(check.bytes('state', value));
+const bytesOf = (name, value) => Buffer.from(check.bytes(name, value));
 
 /** The native file that an adapter belongs to, if it is open and of this module. */
 const fileOf = (adapter) => files.get(adapter);

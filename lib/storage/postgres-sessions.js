@@ -10,8 +10,6 @@ const { CONFLICT_STATE } = require('./postgres-schema.js');
 
 /** Rows that are written together because they wait: more would make the first of them wait for long. */
 const MAX_BATCH = 256;
-/** Rows of one `saveMany`. PostgreSQL takes 65,535 parameters, four for each row. */
-const MAX_ROWS = 16_000;
 /** Versions that are remembered. One forgotten costs a load: the record counts as changed. */
 const MAX_VERSIONS = 1_000_000;
 /** Serialisation failure, deadlock, and `all_or_none`'s: PostgreSQL has undone the statement. */
@@ -47,7 +45,6 @@ class PostgresSessions {
     if (!Array.isArray(records)) throw invalidArgument('records', 'an array of [peerId, state]', records);
     const rows = records.map(([peerId, state]) => rowOf(userId, peerId, state));
     if (rows.length === 0) return;
-    if (rows.length > MAX_ROWS) throw invalidArgument('records', `an array of at most ${MAX_ROWS}`, records);
     if (rows.length === 1) return this.#batches.add(rows[0].key, rows[0]);
     if (new Set(rows.map(({ key }) => key)).size < rows.length) {
       throw invalidArgument('records', 'an array that names each peer once', records);
@@ -73,9 +70,9 @@ class PostgresSessions {
   /** Writes the rows whose versions fit, then does `last`. */
   async #write(rows, last) {
     const versions = rows.map(({ key }) => (this.#versions.get(key) ?? 0) + 1);
-    const values = rows.flatMap(({ user, peer, state }, i) => [user, peer, state, versions[i]]);
-    const sql = (schema) => `${writing(schema, rows.length)} ${last(schema)}`;
-    const result = await this.#database.query(sql, values).catch((cause) => {
+    const columns = [...['user', 'peer', 'state'].map((column) => rows.map((row) => row[column])), versions];
+    const sql = (schema) => `${writing(schema)} ${last(schema)}`;
+    const result = await this.#database.query(sql, columns).catch((cause) => {
       throw CONFLICTS.includes(cause?.code) ? conflict({ cause }) : cause;
     });
     return { result, versions };
@@ -90,16 +87,13 @@ class PostgresSessions {
 }
 
 /**
- * The common table `written` of `count` rows. A row of version 1 must not be there yet; one of a later version must
- * follow the one that is there. In order of their keys, so that two statements cannot wait for each other.
+ * The common table `written` of the rows in four arrays: a parameter for each value would limit their number.
+ * A row of version 1 must not be there yet; one of a later version must follow the one that is there. In order of
+ * their keys, so that two statements cannot wait for each other.
  */
-function writing(schema, count) {
-  const tuples = Array.from({ length: count }, (_, i) => {
-    const at = 4 * i;
-    return `($${at + 1}::bytea, $${at + 2}::bytea, $${at + 3}::bytea, $${at + 4}::bigint)`;
-  });
+function writing(schema) {
   return `
-WITH given (user_id, peer_id, state, version) AS (VALUES ${tuples.join(', ')}),
+WITH given (user_id, peer_id, state, version) AS (SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::bigint[])),
 written AS (
   INSERT INTO ${schema}.sessions AS kept (user_id, peer_id, state, version)
   SELECT user_id, peer_id, state, version FROM given

@@ -5,13 +5,14 @@ import { median } from '../measure.mjs';
 /** Microseconds on the clock that all processes of a machine share. */
 const now = () => Number(process.hrtime.bigint()) / 1e3;
 
-export function serve({ role, onMessage, send }) {
-  if (role === 'receiver') receive(onMessage);
-  else process.on('message', async (task) => process.send(await deliver(send, task)));
+/** `trips()`, where there is a store: how often it has been asked so far, which is reported with each task's figures. */
+export function serve({ role, onMessage, send, trips = () => undefined }) {
+  if (role === 'receiver') receive(onMessage, trips);
+  else process.on('message', async (task) => process.send({ ...(await deliver(send, task)), trips: trips() }));
   process.send('ready');
 }
 
-function receive(onMessage) {
+function receive(onMessage, trips) {
   let expected = 0;
   let latencies = [];
   process.on('message', ({ count }) => {
@@ -21,7 +22,7 @@ function receive(onMessage) {
   onMessage((text) => {
     const at = now();
     latencies.push(at - Number.parseFloat(text));
-    if (latencies.length === expected) process.send({ medianUs: median(latencies), lastAt: at });
+    if (latencies.length === expected) process.send({ medianUs: median(latencies), lastAt: at, trips: trips() });
   });
 }
 

@@ -3,10 +3,10 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { median } from '../measure.mjs';
 
-/** Starts both ends of `kind` (`sdk` or `plain`) on the relay at `url`. */
-export async function pair(kind, url) {
+/** Starts both ends of `kind` (`sdk`, `plain` or `stored`) on the relay at `url`, each with what `more(role)` gives besides. */
+export async function pair(kind, url, more = () => []) {
   const start = async (role) => {
-    const child = fork(new URL(`${kind}.mjs`, import.meta.url), [role, url]);
+    const child = fork(new URL(`${kind}.mjs`, import.meta.url), [role, url, ...more(role)]);
     await message(child);
     return child;
   };
@@ -16,8 +16,8 @@ export async function pair(kind, url) {
     async run(task) {
       const received = (receiver.send({ count: task.count }), message(receiver));
       const [start] = await Promise.all([(sender.send(task), message(sender)), received]);
-      const { medianUs, lastAt } = await received;
-      return { medianUs, perSecond: task.count / ((lastAt - start.firstAt) / 1e6) };
+      const { medianUs, lastAt, trips } = await received;
+      return { medianUs, perSecond: task.count / ((lastAt - start.firstAt) / 1e6), trips: { sender: start.trips, receiver: trips } };
     },
     close: () => [sender, receiver].forEach((child) => child.kill()),
   };

@@ -1,7 +1,7 @@
 //! Records in stores that are trusted with nothing but keeping them: sealed before they leave.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use stvor_protocol::{
@@ -27,6 +27,25 @@ pub struct SealedSessions {
     store: Arc<dyn SealedStore>,
     /// Of the users who have come.
     keys: Mutex<HashMap<String, Keys>>,
+    /// By user and peer, what failed saves were to keep, since the last that did not fail.
+    tried: Mutex<HashMap<(String, String), Tried>>,
+}
+
+/// Failed saves that are remembered for a record: of more, the oldest are not recognised.
+const MAX_TRIED: usize = 8;
+
+/// What tells a sealed record from every other: its form, its key's id and its random salt.
+const HEAD: usize = 21;
+
+#[derive(Default)]
+struct Tried {
+    heads: VecDeque<[u8; HEAD]>,
+    /// Whether the record that was loaded last is one of them.
+    is_kept: bool,
+}
+
+fn head_of(sealed: &[u8]) -> Option<[u8; HEAD]> {
+    sealed.first_chunk().copied()
 }
 
 #[derive(Clone)]
@@ -38,7 +57,32 @@ struct Keys {
 impl SealedSessions {
     /// Seals what `store` is to keep.
     pub fn new(store: Arc<dyn SealedStore>) -> Self {
-        Self { store, keys: Mutex::default() }
+        Self { store, keys: Mutex::default(), tried: Mutex::default() }
+    }
+
+    fn tried(&self) -> MutexGuard<'_, HashMap<(String, String), Tried>> {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes which records a save has kept, or may have kept.
+    fn note(&self, user_id: &str, heads: Vec<(String, [u8; HEAD])>, error: Option<&StoreError>) {
+        let mut tried = self.tried();
+        if error.is_none() && tried.is_empty() {
+            return;
+        }
+        for (peer, head) in heads {
+            let kept = error.is_none_or(|error| error.saved.contains(&peer));
+            let key = (user_id.to_owned(), peer);
+            if kept {
+                tried.remove(&key);
+                continue;
+            }
+            let Tried { heads, .. } = tried.entry(key).or_default();
+            heads.push_back(head);
+            if heads.len() > MAX_TRIED {
+                heads.pop_front();
+            }
+        }
     }
 
     fn keys(&self, user_id: &str) -> Result<Keys, StoreError> {
@@ -69,6 +113,9 @@ impl SessionStore for SealedSessions {
     async fn load(&self, user_id: &str, peer_id: &str) -> Result<Option<PeerRecord>, StoreError> {
         let Keys { identity, storage } = self.keys(user_id)?;
         let Some(sealed) = self.store.load(user_id, peer_id).await? else { return Ok(None) };
+        if let Some(tried) = self.tried().get_mut(&(user_id.to_owned(), peer_id.to_owned())) {
+            tried.is_kept = head_of(&sealed).is_some_and(|head| tried.heads.contains(&head));
+        }
         let record = PeerRecord::from_sealed(&storage, &identity, user_id, peer_id, &sealed);
         record.map(Some).map_err(unreadable)
     }
@@ -78,6 +125,11 @@ impl SessionStore for SealedSessions {
         let Some(sealed) = self.store.load(user_id, user_id).await? else { return Ok(None) };
         let record = UserRecord::from_sealed(&storage, &identity, user_id, &sealed);
         record.map(Some).map_err(unreadable)
+    }
+
+    fn was_kept(&self, user_id: &str, peer_id: &str) -> bool {
+        let key = (user_id.to_owned(), peer_id.to_owned());
+        self.tried().get(&key).is_some_and(|tried| tried.is_kept)
     }
 
     /// Peers first, the user's own record last. Should only the first be kept, a one-time prekey
@@ -93,6 +145,10 @@ impl SessionStore for SealedSessions {
         if let Some(own) = &changes.user {
             rows.push((user_id.to_owned(), own.to_sealed(&storage, user_id, &mut random)));
         }
-        self.store.save(user_id, rows).await
+        let heads = rows.iter().filter_map(|(peer, row)| Some((peer.clone(), head_of(row)?)));
+        let heads = heads.collect();
+        let outcome = self.store.save(user_id, rows).await;
+        self.note(user_id, heads, outcome.as_ref().err());
+        outcome
     }
 }

@@ -68,6 +68,13 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// The records of the peers `saved`, and the rest with the user's own.
+    pub(crate) fn split(self, saved: &[String]) -> (Self, Self) {
+        let Self { peers, user } = self;
+        let (kept, rest) = peers.into_iter().partition(|(id, _)| saved.contains(id));
+        (Self { peers: kept, user: None }, Self { peers: rest, user })
+    }
+
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.peers.is_empty() && self.user.is_none()
@@ -83,7 +90,13 @@ pub trait SessionStore: Send + Sync {
     async fn load(&self, user_id: &str, peer_id: &str) -> Result<Option<PeerRecord>, StoreError>;
     /// The user's own record that was last saved.
     async fn load_user(&self, user_id: &str) -> Result<Option<UserRecord>, StoreError>;
-    /// Replaces these records: all of them or, with an error, none.
+    /// Whether what [`load`](Self::load) has last given of this peer is what a failed
+    /// [`save`](Self::save) was to keep: it was kept all the same, and only the answer was lost.
+    fn was_kept(&self, _user_id: &str, _peer_id: &str) -> bool {
+        false
+    }
+    /// Replaces these records: all of them or, with an error, none. After an error nobody knows
+    /// whether they were replaced, unless the error says so.
     async fn save(&self, user_id: &str, changes: &Changes) -> Result<(), StoreError>;
 }
 

@@ -1,6 +1,9 @@
 //! What the embedded store costs on this machine and this disk.
 //!
-//! `cargo run --release -p stvor-embedded --example throughput -- [directory] [seconds]`
+//! `cargo run --release -p stvor-embedded --example throughput -- [directory] [seconds] [--json]`
+//!
+//! With `--json` only what one save at a time costs, and a bare write: `{"save":…,"bare":…}`, the
+//! medians in microseconds.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -21,14 +24,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let seconds = arguments.next().map_or(Ok(3), |text| text.parse())?;
     let directory = root.join(format!("stvor-throughput-{}", std::process::id()));
     fs::create_dir_all(&directory)?;
+    let json = arguments.next().is_some_and(|argument| argument == "--json");
     let runtime = tokio::runtime::Builder::new_multi_thread().build()?;
-    let result = runtime.block_on(measure(&directory, Duration::from_secs(seconds)));
+    let result = runtime.block_on(measure(&directory, Duration::from_secs(seconds), json));
     fs::remove_dir_all(&directory)?;
     result
 }
 
-async fn measure(directory: &Path, span: Duration) -> Result<(), Box<dyn Error>> {
-    println!("{RECORD} bytes a record; median, and mean, of milliseconds");
+async fn measure(directory: &Path, span: Duration, json: bool) -> Result<(), Box<dyn Error>> {
     let store = Store::open(directory.join("small"), Key::from_bytes([7; 32])).await?;
     let bare = BareFile::create(&directory.join("bare"))?;
     // Turn by turn, so that both see the same disk.
@@ -44,6 +47,11 @@ async fn measure(directory: &Path, span: Duration) -> Result<(), Box<dyn Error>>
         ours.push(start.elapsed());
     }
     let (ours, theirs) = (Summary::of(ours), Summary::of(theirs));
+    if json {
+        println!(r#"{{"save":{:.1},"bare":{:.1}}}"#, ours.median * 1e3, theirs.median * 1e3);
+        return Ok(());
+    }
+    println!("{RECORD} bytes a record; median, and mean, of milliseconds");
     println!("a bare write and fdatasync:   {theirs}");
     println!("a save, one at a time:        {ours}");
     println!(

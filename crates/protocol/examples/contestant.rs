@@ -2,16 +2,20 @@
 //! between the content and what travels, by whole records as the client keeps them.
 //!
 //! ```text
-//! contestant one-way-3 | one-way-4 | stream-4 | set-up-4
+//! contestant one-way-3 | one-way-4 | stream-4 | set-up-4 | sealing
 //! contestant sizes | memory
+//! contestant peers COUNT
 //! ```
 //!
-//! The first four read numbers from standard input, one a line; for each they do their work so many
+//! The first five read numbers from standard input, one a line; for each they do their work so many
 //! times and print a line when it is done. `one-way-3` and `one-way-4`: seal and encode 64 bytes,
 //! decode and open them, hand them over as handled; both sides have been heard. `stream-4`: with
 //! the receipts that go back as well, and the Diffie-Hellman steps that they bring. `set-up-4`: from
-//! existing keys and a published bundle with a one-time prekey to the first message read.
-//! `sizes` and `memory` print JSON and end.
+//! existing keys and a published bundle with a one-time prekey to the first message read. `sealing`: seal
+//! a record with a message under way as a store is given it, and unseal it, its root key shielded.
+//! `sizes` and `memory` print JSON and end. `peers` reads the private half of alice's identity from standard
+//! input, in hex, and writes her sealed records of `peer 0`, `peer 1` and so on, a line of base64 for
+//! each; after a thousand the sessions come again.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program for programs")]
 
 use std::io::{BufRead as _, Write as _, stdin, stdout};
@@ -21,8 +25,9 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 use stvor_protocol::{
-    Content, LocalKeys, Message4, OneTimePrekey, OpenedMessage, Parties, PeerKeys, PeerRecord,
-    PrekeyBundle, Prekeys, Record, SealedMessage, StorageKey, VerifiedV4, parse_header_field,
+    Content, IdentityKeyPair, LocalKeys, Message4, OneTimePrekey, OpenedMessage, Parties, PeerKeys,
+    PeerRecord, PrekeyBundle, Prekeys, Record, SealedMessage, StorageKey, VerifiedV4,
+    parse_header_field,
 };
 
 /// The time of everything: it passes for nobody here, unless it is said.
@@ -243,6 +248,19 @@ fn set_up_4(rng: &mut ChaCha20Rng) {
     });
 }
 
+fn sealing(rng: &mut ChaCha20Rng) {
+    let (mut a, _) = conversation(rng);
+    a.send(rng);
+    let identity = a.keys.local_keys().identity();
+    let key = StorageKey::derive(identity);
+    serve(|n| {
+        for _ in 0..n {
+            let sealed = a.record.to_sealed(&key, a.name, a.peer, rng);
+            a.record = PeerRecord::from_sealed(&key, identity, a.name, a.peer, &sealed).unwrap();
+        }
+    });
+}
+
 fn sizes(rng: &mut ChaCha20Rng) {
     let (mut a, mut b) = (Party::new("alice", "bob", rng), Party::new("bob", "alice", rng));
     let (keys, one_time) = b.keys.with_one_time(1, rng);
@@ -289,6 +307,38 @@ fn memory(rng: &mut ChaCha20Rng) {
     println!(r#"{{"record":{live},"sealed":{sealed},"inline":{}}}"#, size_of::<PeerRecord>());
 }
 
+/// Records as a store has them: after a conversation, with nothing under way.
+fn peers(count: usize, rng: &mut ChaCha20Rng) {
+    const SESSIONS: usize = 1_000;
+    let mut line = String::new();
+    stdin().read_line(&mut line).unwrap();
+    let digits = line.trim().as_bytes().chunks(2);
+    let private: Vec<u8> = digits
+        .map(|byte| u8::from_str_radix(std::str::from_utf8(byte).unwrap(), 16).unwrap())
+        .collect();
+    let identity = IdentityKeyPair::from_bytes(&private).unwrap();
+    let key = StorageKey::derive(&identity);
+    let keys = Prekeys::new(&LocalKeys::with_new_prekey(identity, rng), NOW, rng);
+    let records: Vec<_> = (0..SESSIONS.min(count)).map(|_| idle(&keys, rng)).collect();
+    let mut out = std::io::BufWriter::new(stdout().lock());
+    for (i, record) in records.iter().cycle().take(count).enumerate() {
+        let sealed = record.to_sealed(&key, "alice", &format!("peer {i}"), rng);
+        writeln!(out, "{}", BASE64.encode(sealed)).unwrap();
+    }
+}
+
+/// Alice's record of somebody whom she has heard.
+fn idle(alice: &Prekeys, rng: &mut ChaCha20Rng) -> PeerRecord {
+    let mut b = Party::new("bob", "alice", rng);
+    let (keys, record) = (alice.clone(), PeerRecord::new(NOW));
+    let mut a = Party { name: "alice", peer: "bob", keys, record };
+    a.begin(&b.shown(), None, rng);
+    let first = a.send(rng);
+    b.receive(&first, rng);
+    settle(&mut a, &mut b, rng);
+    a.record
+}
+
 /// Bytes of memory in use by this process.
 fn resident() -> usize {
     let kib = match std::fs::read_to_string("/proc/self/status") {
@@ -312,8 +362,10 @@ fn main() {
         Some("one-way-4") => one_way_4(rng),
         Some("stream-4") => stream_4(rng),
         Some("set-up-4") => set_up_4(rng),
+        Some("sealing") => sealing(rng),
         Some("sizes") => sizes(rng),
         Some("memory") => memory(rng),
+        Some("peers") => peers(std::env::args().nth(2).unwrap().parse().unwrap(), rng),
         _ => eprintln!("see the head of examples/contestant.rs"),
     }
 }

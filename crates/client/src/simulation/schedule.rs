@@ -149,7 +149,9 @@ impl World {
             0..=10 => self.send(at),
             11 => {
                 self.send(at);
-                let fault = [Fault::CrashBefore, Fault::CrashAfter, Fault::Error][self.draw(3)];
+                let faults =
+                    [Fault::CrashBefore, Fault::CrashAfter, Fault::Error, Fault::ErrorAfter];
+                let fault = faults[self.draw(4)];
                 self.parties[at].disk.fail_next(fault);
             }
             12 => self.die(at).await,

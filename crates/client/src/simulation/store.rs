@@ -22,6 +22,8 @@ pub(super) enum Fault {
     CrashAfter,
     /// The save fails.
     Error,
+    /// The save has taken place, and seems to have failed.
+    ErrorAfter,
 }
 
 /// The disk of one party. It outlives the party's process.
@@ -132,6 +134,7 @@ impl SessionStore for Disk {
         match fault {
             None => Ok(()),
             Some(Fault::Error) => Err(StoreError::failed("the disk is full")),
+            Some(Fault::ErrorAfter) => Err(StoreError::failed("nobody knows what became of it")),
             // The process is dead: it never learns.
             Some(Fault::CrashBefore | Fault::CrashAfter) => std::future::pending().await,
         }

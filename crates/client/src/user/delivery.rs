@@ -178,6 +178,7 @@ impl User {
         if let Some(record) = peer.record().map(|record| record.withdraw(seq)) {
             peer.working = Some(record);
             step.change(to);
+            step.withdrawn.push((to.to_owned(), seq));
         }
     }
 
@@ -197,6 +198,7 @@ impl User {
                 self.retry_soon();
                 continue;
             }
+            let Some(ticket) = self.handled_here(&from, ticket) else { continue };
             let now_ms = self.clock.now_ms();
             let Some(peer) = self.peers.get_mut(&from) else { continue };
             let Some(record) = peer.record().map(|record| record.handled(ticket, now_ms)) else {

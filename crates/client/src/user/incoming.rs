@@ -36,7 +36,7 @@ fn decode(text: &str) -> Option<Vec<u8>> {
 }
 
 /// The header field of wire 4 has two parts.
-fn is_wire4(envelope: &Envelope) -> bool {
+pub(super) fn is_wire4(envelope: &Envelope) -> bool {
     envelope.header.contains('.')
 }
 
@@ -51,7 +51,8 @@ impl User {
             self.retry_soon();
         }
         let peer = self.peers.entry(from.clone()).or_default();
-        if can_open(peer, &envelope) && peer.held.is_empty() {
+        let opens = can_open(peer, &envelope) && peer.held.is_empty();
+        if opens && self.may_receive() && !self.redoing {
             self.open(envelope, step).await;
             self.go_on(&from, step);
             self.tidy(&from);
@@ -90,17 +91,18 @@ impl User {
 
     /// Opens the messages held for a peer that has become usable.
     pub(super) async fn open_held(&mut self, peer_id: &str, step: &mut Step) {
-        // While a store fails, they would only take with them whatever else the step does.
-        let is_time = self.retry_at.is_none();
-        let waiting = self.peers.get(peer_id).filter(|_| is_time);
+        let waiting = self.peers.get(peer_id).filter(|_| self.may_receive());
         let mut waiting = waiting.map_or(0, |peer| peer.held.len());
         while waiting > 0 {
             waiting -= 1;
-            let Some(peer) = self.peers.get_mut(peer_id) else { return };
-            let opens = peer.held.front().is_some_and(|held| can_open(peer, &held.envelope));
-            if !opens {
+            let Some(peer) = self.peers.get(peer_id) else { return };
+            let next = peer.held.front().filter(|held| can_open(peer, &held.envelope));
+            let Some(next) = next else { return };
+            // Such as are known to be new, or known to be replays: nothing undoes this step again.
+            if self.redoing && !self.was_checked(peer_id, &next.envelope) {
                 return;
             }
+            let Some(peer) = self.peers.get_mut(peer_id) else { return };
             let Some(envelope) = peer.take_held(&mut self.held) else { return };
             self.open(envelope, step).await;
             if self.retry_at.is_some() {
@@ -243,13 +245,27 @@ impl User {
                 }
             }
         }
-        if !self.replayed.is_empty() && self.replayed.remove(&(from.clone(), nonce)) {
+        let nonce = (from, nonce);
+        if self.replayed.contains(&nonce) || !step.unchecked.insert(nonce) {
             self.counters.replays.one();
-            self.settle(envelope, Error::replay_detected(&from), step);
+            let error = Error::replay_detected(&envelope.from);
+            self.settle(envelope, error, step);
             return None;
         }
-        step.unchecked.push((from, nonce));
         Some(envelope)
+    }
+
+    /// Whether messages may be opened: while a store fails, they would only take with them
+    /// whatever else a step does.
+    fn may_receive(&self) -> bool {
+        self.retry_at.is_none() && self.receive_at.is_none()
+    }
+
+    /// Whether the replay cache was asked about a message already.
+    fn was_checked(&self, from: &str, envelope: &Envelope) -> bool {
+        let Some(nonce) = envelope_nonce(envelope) else { return true }; // it does not open
+        let nonce = (from.to_owned(), nonce);
+        self.marked.contains(&nonce) || self.replayed.contains(&nonce)
     }
 
     /// A store failed: the message is opened again when it works.
@@ -349,6 +365,11 @@ impl User {
     ) {
         let from = envelope.from.clone();
         match error {
+            // It was kept by a step that seemed to have failed.
+            OpenError::Decrypt(Decrypt4Error::Replay) if self.is_ours(&envelope) => {
+                self.forget_nonce(&envelope);
+                step.settled.extend(envelope.delivery);
+            }
             OpenError::Decrypt(Decrypt4Error::Replay) => {
                 self.counters.replays.one();
                 self.settle(envelope, Error::replay_detected(&from), step);
@@ -369,6 +390,10 @@ impl User {
 
     fn legacy_not_opened(&mut self, envelope: Envelope, error: &DecryptError, step: &mut Step) {
         let from = envelope.from.clone();
+        if matches!(error, DecryptError::MissingMessageKey { .. }) && self.is_ours(&envelope) {
+            self.forget_nonce(&envelope);
+            return step.settled.extend(envelope.delivery);
+        }
         if matches!(error, DecryptError::MissingMessageKey { .. }) {
             self.counters.replays.one();
             return self.settle(envelope, Error::replay_detected(&from), step);
@@ -402,7 +427,21 @@ impl User {
         self.settle(envelope, error, step);
     }
 
+    /// Whether the message was opened before, by a step that was not taken.
+    fn is_ours(&self, envelope: &Envelope) -> bool {
+        let nonce = envelope_nonce(envelope).filter(|_| !self.marked.is_empty());
+        nonce.is_some_and(|nonce| self.marked.contains(&(envelope.from.clone(), nonce)))
+    }
+
+    /// That its nonce was marked by a step that was not taken ends with the message.
+    fn forget_nonce(&mut self, envelope: &Envelope) {
+        if let Some(nonce) = envelope_nonce(envelope).filter(|_| !self.marked.is_empty()) {
+            self.marked.remove(&(envelope.from.clone(), nonce));
+        }
+    }
+
     fn settle(&mut self, envelope: Envelope, error: Error, step: &mut Step) {
+        self.forget_nonce(&envelope);
         log_refusal(&envelope.from, &error);
         step.settled.extend(envelope.delivery);
         self.events.error(error);
@@ -412,6 +451,15 @@ impl User {
 fn log_refusal(from: &str, error: &Error) {
     warn!(code = error.code.as_str(), "message refused");
     debug!(peer = from, "whose message was refused");
+}
+
+/// The nonce of a message of either wire; `None` if it has none.
+fn envelope_nonce(envelope: &Envelope) -> Option<[u8; NONCE_LENGTH]> {
+    let header = match is_wire4(envelope) {
+        true => parse_header_field(&envelope.header).ok()??.header,
+        false => <[u8; HEADER_LENGTH]>::try_from(decode(&envelope.header)?).ok()?,
+    };
+    Some(nonce_of(&header))
 }
 
 /// Whether the message can be tried now.

@@ -9,6 +9,7 @@ mod identity;
 mod in_flight;
 mod incoming;
 mod outgoing;
+mod pace;
 mod peer;
 mod prekeys;
 mod seeking;
@@ -36,6 +37,7 @@ use crate::{Error, Stores};
 
 pub(crate) use identity::Waiter;
 use in_flight::InFlight;
+use pace::Pace;
 use peer::Peer;
 use prekeys::Allowance;
 pub(crate) use prekeys::wire_bundle;
@@ -94,6 +96,7 @@ struct User {
     attention: BTreeSet<String>,
     timers: Timers,
     in_flight: InFlight,
+    pace: Pace,
     /// Peers of whom nothing is known and with whom a session is sought.
     strangers: usize,
     /// How long the list of active peers gets before it is gone through.
@@ -105,6 +108,14 @@ struct User {
     /// Nonces that the replay cache had seen before: their messages are refused when they are
     /// opened again.
     replayed: HashSet<(String, [u8; 12])>,
+    /// While a step is taken again without the replays that were in it: new messages wait.
+    redoing: bool,
+    /// Until when nothing is received, because the replay cache could not be asked.
+    receive_at: Option<Instant>,
+    /// Withdrawn in a step that was not taken.
+    withdraw_again: Vec<(String, u64)>,
+    /// Peers of whom another process of the user has messages.
+    others: HashMap<String, setback::Others>,
     /// Peers whose records another process has written, to be read again.
     reloading: HashSet<String>,
     /// Whether the user's own record is to be read again.
@@ -130,11 +141,16 @@ impl UserTask {
         let Self { legacy_peers, clock, mut random, attachment, stay, .. } = self;
         let mut user = User {
             in_flight: InFlight::new(&mut random),
+            pace: Pace::default(),
             peers: HashMap::new(),
             attention: own.active().map(str::to_owned).collect(),
             timers: Timers::default(),
             marked: HashSet::new(),
             replayed: HashSet::new(),
+            redoing: false,
+            receive_at: None,
+            withdraw_again: Vec::new(),
+            others: HashMap::new(),
             reloading: HashSet::new(),
             own_is_stale: false,
             conflicts: 0,
@@ -186,30 +202,52 @@ impl User {
                 taken = arrivals.recv_many(&mut arrived, BATCH) => if taken == 0 { return None },
                 () = until(wake_at) => {}
             }
-            // Neither side starves the other, and both share the step's one write.
-            while arrived.len() < BATCH
-                && let Ok(incoming) = arrivals.try_recv()
-            {
-                arrived.push(incoming);
-            }
             self.read_own_again().await;
-            let mut step = Step::default();
-            let mut close = None;
-            for command in asked.drain(..) {
-                match command {
-                    Command::Close { done } => close = close.or(Some(done)),
-                    _ if close.is_some() => refuse(command),
-                    _ => self.command(command, &mut step).await,
+            let (mut step, begun) = (Step::default(), Instant::now());
+            let (mut close, mut taken) = (None, 0);
+            loop {
+                // Neither side starves the other, and both share the step's one write.
+                while arrived.len() < BATCH
+                    && let Ok(incoming) = arrivals.try_recv()
+                {
+                    arrived.push(incoming);
                 }
-            }
-            for incoming in arrived.drain(..) {
-                self.incoming(incoming, &mut step).await;
+                let messages = arrived.iter().filter(|one| matches!(one, Incoming::Message(_)));
+                taken += asked.len() + messages.count();
+                for command in asked.drain(..) {
+                    match command {
+                        Command::Close { done } => close = close.or(Some(done)),
+                        _ if close.is_some() => refuse(command),
+                        _ => self.command(command, &mut step).await,
+                    }
+                }
+                for incoming in arrived.drain(..) {
+                    self.incoming(incoming, &mut step).await;
+                }
+                let patience = self.pace.waits_until(taken, begun);
+                let Some(deadline) = patience.filter(|_| taken > 0 && close.is_none()) else {
+                    break;
+                };
+                // Those who are answered meanwhile may send again.
+                let more = tokio::select! {
+                    biased;
+                    more = commands.recv_many(&mut asked, BATCH) => more,
+                    more = arrivals.recv_many(&mut arrived, BATCH) => more,
+                    () = sleep_until(deadline) => 0,
+                };
+                if more == 0 {
+                    break; // it is time, or the user is closed: seen with the next step
+                }
             }
             self.overdue(&mut step).await;
             if close.is_some() {
                 self.last_receipts(&mut step);
             }
+            let (writes, started) = (!step.changed.is_empty(), Instant::now());
             self.commit(step).await;
+            if writes {
+                self.pace.committed(taken.max(self.in_flight.len()), started.elapsed());
+            }
             if close.is_some() {
                 return close;
             }
@@ -305,6 +343,7 @@ impl User {
             Some(at) => Some(at),
             None => self.timers.earliest().into_iter().chain([self.next_renewal()]).min(),
         };
+        let others = others.into_iter().chain(self.receive_at);
         self.in_flight.next_deadline().into_iter().chain(others).min()
     }
 
@@ -312,6 +351,10 @@ impl User {
     async fn overdue(&mut self, step: &mut Step) {
         let now = Instant::now();
         self.expire_in_flight(now, step);
+        if self.receive_at.is_some_and(|at| at <= now) {
+            self.receive_at = None;
+            self.retry_at.get_or_insert(now);
+        }
         match self.retry_at {
             Some(at) if at > now => return,
             Some(_) => {

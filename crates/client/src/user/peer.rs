@@ -1,6 +1,6 @@
 //! What a user's task keeps in memory about one peer, besides the record itself.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use stvor_protocol::delivery::{MAX_PENDING_BYTES, MAX_PENDING_MESSAGES};
@@ -62,6 +62,11 @@ pub(super) struct Peer {
     pub(super) send_bytes: usize,
     /// Sends whose messages are in the record's outbox and were not sealed yet.
     pub(super) unsent: HashMap<u64, Unsent>,
+    /// Tickets of messages that the application was given and has not handled.
+    pub(super) given: BTreeSet<u64>,
+    /// Numbers of messages whose senders were told that they were not sent, in steps of which
+    /// nobody knows whether the store has kept them.
+    pub(super) disowned: Vec<u64>,
     /// Sends of wire 3 in the step that is being undone, in order.
     pub(super) legacy_undone: Vec<(Instant, Content, Done)>,
     /// Messages that cannot be opened yet, in order of arrival.

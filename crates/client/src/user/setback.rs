@@ -5,10 +5,12 @@
 use std::collections::BTreeSet;
 
 use rand_core::Rng;
+use stvor_protocol::PeerRecord;
 use tokio::time::{Duration, Instant};
 
 use super::User;
 use super::in_flight::Flight;
+use super::incoming::is_wire4;
 use super::peer::{Unsent, WaitingSend};
 use super::step::{Opened, RETRY, Receipted, Step};
 use crate::Error;
@@ -21,6 +23,19 @@ const MAX_CONFLICTS: u32 = 8;
 /// whoever was in each other's way comes back at different times.
 const CONFLICT_PAUSE_MS: u64 = 4;
 
+/// How long another process of the user may take to handle a message before it is handled here
+/// as well: it has probably died.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Messages of a peer that another process of the user has, and has not handled.
+pub(super) struct Others {
+    tickets: BTreeSet<u64>,
+    /// Since when the first of them is waited for.
+    since: Instant,
+    /// Whether something that was handled here came after them.
+    in_the_way: bool,
+}
+
 /// Why a step is not taken.
 pub(super) enum Setback {
     /// A store failed: sends are told, and the rest is tried again after a while.
@@ -30,11 +45,7 @@ pub(super) enum Setback {
     /// Among the opened messages are replays, noted in `replayed`. The rest is done again at once.
     Replay,
     /// Another process has written the same records. They are read again, and all is done again.
-    Conflict {
-        error: Error,
-        /// Whose records were replaced all the same, and are written over by the next step.
-        saved: Vec<String>,
-    },
+    Conflict(Error),
 }
 
 impl User {
@@ -64,7 +75,7 @@ impl User {
     pub(super) fn undo(&mut self, mut step: Step, setback: Setback) {
         let error = match &setback {
             Setback::Failed(error) => Some(error.clone()),
-            Setback::Conflict { error, .. } => {
+            Setback::Conflict(error) => {
                 self.conflicts += 1;
                 (self.conflicts > MAX_CONFLICTS).then(|| error.clone())
             }
@@ -94,13 +105,13 @@ impl User {
                 self.attention.insert(id); // their keys are asked for again
             }
         }
-        if let Setback::Conflict { saved, .. } = &setback {
-            self.read_again(step.changed.iter().filter(|id| !saved.contains(id)));
+        if let Setback::Conflict(_) = &setback {
+            self.read_again(step.changed.iter());
         }
         let refusal = match &setback {
-            Setback::Failed(error)
-            | Setback::Conflict { error, .. }
-            | Setback::Unchecked(error) => error.clone(),
+            Setback::Failed(error) | Setback::Conflict(error) | Setback::Unchecked(error) => {
+                error.clone()
+            }
             Setback::Replay => Error::storage_busy(),
         };
         for done in std::mem::take(&mut step.trusted) {
@@ -111,20 +122,26 @@ impl User {
         }
         self.handled_again.append(&mut step.handled);
         for Opened { from, nonce, envelope } in std::mem::take(&mut step.opened).into_iter().rev() {
+            // Where the cache could not be asked, nobody knows whether it is a replay. In wire 4 a
+            // message that is refused for nothing is sent again; in wire 3 it would be lost.
+            let is_known = !matches!(setback, Setback::Unchecked(_)) || !is_wire4(&envelope);
+            if is_known && !self.replayed.contains(&(from.clone(), nonce)) {
+                self.marked.insert((from.clone(), nonce));
+            }
             if let Some(peer) = self.peers.get_mut(&from) {
                 peer.hold_again(envelope, &mut self.held);
-                self.attention.insert(from.clone());
+                self.attention.insert(from);
             }
-            if !self.replayed.contains(&(from.clone(), nonce)) {
-                self.marked.insert((from, nonce));
-            }
+        }
+        self.withdraw_again.append(&mut step.withdrawn);
+        self.redoing |= matches!(setback, Setback::Replay);
+        if let Setback::Unchecked(_) = setback {
+            self.receive_at = Some(Instant::now() + RETRY);
         }
         self.retry_at = Some(Instant::now() + self.pause_after(&setback));
         match setback {
             Setback::Failed(error) | Setback::Unchecked(error) => self.events.error(error),
-            Setback::Conflict { .. } => {
-                error.into_iter().for_each(|error| self.events.error(error))
-            }
+            Setback::Conflict(_) => error.into_iter().for_each(|error| self.events.error(error)),
             Setback::Replay => {}
         }
         self.set_timers(step.touched);
@@ -132,10 +149,10 @@ impl User {
 
     fn pause_after(&mut self, setback: &Setback) -> Duration {
         match setback {
-            Setback::Failed(_) | Setback::Unchecked(_) => RETRY,
-            Setback::Replay => Duration::ZERO,
-            Setback::Conflict { .. } if self.conflicts > MAX_CONFLICTS => RETRY,
-            Setback::Conflict { .. } => {
+            Setback::Failed(_) => RETRY,
+            Setback::Unchecked(_) | Setback::Replay => Duration::ZERO,
+            Setback::Conflict(_) if self.conflicts > MAX_CONFLICTS => RETRY,
+            Setback::Conflict(_) => {
                 let most = CONFLICT_PAUSE_MS << self.conflicts;
                 Duration::from_millis(self.random.next_u64() % most)
             }
@@ -194,8 +211,84 @@ impl User {
         for id in peers {
             if let Some(peer) = self.peers.get_mut(id) {
                 (peer.committed, peer.loaded, peer.pinned) = (None, false, false);
+                (peer.announced, peer.blocked) = (None, None); // judged anew by what is read
                 self.reloading.insert(id.clone());
                 self.attention.insert(id.clone());
+            }
+        }
+    }
+
+    /// Makes good what a step of ours has kept that seemed to have failed, when the record is read
+    /// again: its messages are given, and what its senders were told was not sent is withdrawn.
+    /// Messages that another process of the user has are that one's.
+    pub(super) fn read_once_more(&mut self, peer_id: &str, record: &PeerRecord) {
+        let given = self.peers.get(peer_id).map(|peer| peer.given.clone()).unwrap_or_default();
+        if !self.stores.sessions.was_kept(&self.id, peer_id) {
+            let tickets = record.inbox().map(|item| item.seq);
+            let theirs = tickets.filter(|ticket| !given.contains(ticket)).collect();
+            return self.note_others(peer_id, theirs);
+        }
+        let theirs = self.others.get(peer_id).map(|others| others.tickets.clone());
+        let theirs = theirs.unwrap_or_default();
+        let is_new = |ticket| !given.contains(&ticket) && !theirs.contains(&ticket);
+        self.give_again(peer_id, record, is_new);
+        let peer = self.peers.get_mut(peer_id);
+        let disowned = peer.map(|peer| std::mem::take(&mut peer.disowned)).unwrap_or_default();
+        let held = disowned.into_iter().filter(|seq| record.holds(*seq));
+        self.withdraw_again.extend(held.map(|seq| (peer_id.to_owned(), seq)));
+        if !self.withdraw_again.is_empty() {
+            self.retry_at.get_or_insert_with(Instant::now);
+        }
+    }
+
+    fn note_others(&mut self, peer_id: &str, tickets: BTreeSet<u64>) {
+        if tickets.is_empty() {
+            self.others.remove(peer_id);
+            return;
+        }
+        let fresh =
+            || Others { tickets: tickets.clone(), since: Instant::now(), in_the_way: false };
+        let others = self.others.entry(peer_id.to_owned()).or_insert_with(fresh);
+        if others.tickets.first() != tickets.first() {
+            others.since = Instant::now();
+        }
+        others.tickets = tickets;
+    }
+
+    /// How far a handled message may be said to be handled: not past one that another process of
+    /// the user has. What is left is said later; `None` if nothing can be said now.
+    pub(super) fn handled_here(&mut self, from: &str, ticket: u64) -> Option<u64> {
+        let Some(others) = self.others.get_mut(from) else { return Some(ticket) };
+        let first = others.tickets.first().copied();
+        let Some(first) = first.filter(|first| PeerRecord::is_handled_with(*first, ticket)) else {
+            return Some(ticket);
+        };
+        others.in_the_way = true;
+        self.handled_again.push((from.to_owned(), ticket));
+        self.retry_at.get_or_insert_with(|| Instant::now() + RETRY);
+        let given = &self.peers.get(from)?.given;
+        given.iter().rev().find(|given| PeerRecord::is_handled_with(**given, first)).copied()
+    }
+
+    /// Looks whether other processes have handled what keeps ours from being said to be handled.
+    /// What they have not handled for long is handled here.
+    pub(super) fn read_others_again(&mut self) {
+        let in_the_way = self.others.iter().filter(|(_, others)| others.in_the_way);
+        let peers: Vec<String> = in_the_way.map(|(id, _)| id.clone()).collect();
+        for id in peers {
+            let Some(peer) = self.peers.get(&id) else { continue };
+            if peer.working.is_some() {
+                continue; // it is looked at again with the next retry
+            }
+            let record = peer.record().cloned();
+            let has_waited = self.others.get(&id).is_some_and(|o| o.since.elapsed() > PATIENCE);
+            match record.filter(|_| has_waited) {
+                Some(record) => {
+                    let theirs = self.others.remove(&id).map(|others| others.tickets);
+                    let theirs = theirs.unwrap_or_default();
+                    self.give_again(&id, &record, |ticket| theirs.contains(&ticket));
+                }
+                None => self.read_again(std::iter::once(&id)),
             }
         }
     }
@@ -222,6 +315,8 @@ impl User {
         let lost = |seq: &u64| !committed.is_some_and(|record| record.holds(*seq));
         let unsent: Vec<_> = peer.unsent.extract_if(|seq, _| lost(seq)).collect();
         let receipts: Vec<_> = peer.receipts.extract_if(|seq, _| lost(seq)).collect();
+        peer.disowned.extend(unsent.iter().map(|(seq, _)| *seq));
+        peer.disowned.extend(receipts.iter().map(|(seq, _)| *seq));
         let legacy = std::mem::take(&mut peer.legacy_undone).into_iter().map(|(_, _, done)| done);
         for done in unsent.into_iter().filter_map(|(_, unsent)| unsent.done).chain(legacy) {
             done(Err(error.clone()));

@@ -1,8 +1,8 @@
 //! A step: what is to be committed, and what happens once it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
-use stvor_protocol::UserRecord;
+use stvor_protocol::{PeerRecord, UserRecord};
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant};
 use tracing::{debug, info, trace};
@@ -36,7 +36,9 @@ pub(super) struct Step {
     /// Fingerprints to pin.
     pins: Vec<Pin>,
     /// Nonces of opened messages that the replay cache is to be asked about.
-    pub(super) unchecked: Vec<(String, [u8; 12])>,
+    pub(super) unchecked: HashSet<(String, [u8; 12])>,
+    /// Messages that are taken out of an outbox because their senders were told that they failed.
+    pub(super) withdrawn: Vec<(String, u64)>,
     pub(super) outgoing: Vec<(Outgoing, Flight)>,
     pub(super) opened: Vec<Opened>,
     /// For the application, in order.
@@ -126,6 +128,39 @@ impl Step {
         }
     }
 
+    /// What concerns the peers `saved`, and the rest. What concerns no peer goes with the user's
+    /// own record.
+    fn split(self, saved: &[String], own: &str) -> (Self, Self) {
+        let is_saved = |id: &str| saved.iter().any(|saved| saved == id);
+        let Self { changed, touched, user, before, pins, unchecked, withdrawn, .. } = self;
+        let Self { outgoing, opened, received, begun, receipted, receipts, handled, .. } = self;
+        let Self { settled, trusted, asked, requests, .. } = self;
+        let (mut stands, mut rest) = (Self::default(), Self::default());
+        (stands.changed, rest.changed) = changed.into_iter().partition(|id| is_saved(id));
+        (stands.touched, rest.touched) = touched.into_iter().partition(|id| is_saved(id));
+        (stands.before, rest.before) = before.into_iter().partition(|(id, _)| is_saved(id));
+        (stands.pins, rest.pins) = pins.into_iter().partition(|pin| is_saved(&pin.peer_id));
+        (stands.withdrawn, rest.withdrawn) =
+            withdrawn.into_iter().partition(|(id, _)| is_saved(id));
+        (stands.outgoing, rest.outgoing) =
+            outgoing.into_iter().partition(|(message, _)| is_saved(&message.to));
+        (stands.opened, rest.opened) =
+            opened.into_iter().partition(|opened| is_saved(&opened.from));
+        (stands.received, rest.received) =
+            received.into_iter().partition(|message| is_saved(&message.sender_id));
+        (stands.begun, rest.begun) = begun.into_iter().partition(|(id, _)| is_saved(id));
+        (stands.receipts, rest.receipts) =
+            receipts.into_iter().partition(|one| is_saved(&one.receipt.recipient_id));
+        (stands.handled, rest.handled) = handled.into_iter().partition(|(id, _)| is_saved(id));
+        (rest.user, rest.unchecked) = (user, unchecked);
+        // Refused again, asked again, told that it did not work: nothing of it is lost.
+        (rest.settled, rest.trusted, rest.asked) = (settled, trusted, asked);
+        stands.receipted = receipted;
+        let place = if is_saved(own) { &mut stands } else { &mut rest };
+        place.requests = requests;
+        (stands, rest)
+    }
+
     /// Notes what is believed of a peer, before it changes.
     pub(super) fn note(&mut self, peer_id: &str, peer: &Peer) {
         self.before.push((peer_id.to_owned(), peer.trust()));
@@ -137,7 +172,8 @@ impl User {
     /// Writes once, then lets things happen; or lets nothing happen.
     pub(super) async fn commit(&mut self, mut step: Step) {
         let began = Instant::now();
-        if let Err(setback) = self.check_nonces(&step.unchecked).await {
+        let unchecked: Vec<_> = step.unchecked.iter().cloned().collect();
+        if let Err(setback) = self.check_nonces(&unchecked).await {
             return self.undo(step, setback);
         }
         let active = step.changed.iter().filter(|id| {
@@ -158,18 +194,32 @@ impl User {
                 }
                 self.committed(step, changes);
             }
-            Err(error) if error.kind == StoreErrorKind::Conflict => {
-                let kept = error.saved.iter().any(|saved| **saved == *self.id);
-                self.own_is_stale |= changes.user.is_some() && !kept;
-                let saved = error.saved.clone();
-                let error = self.counters.storage(&error);
-                self.undo(step, Setback::Conflict { error, saved });
-            }
             Err(error) => {
+                let (step, changes) = self.commit_partly(step, changes, &error.saved);
+                let is_conflict = error.kind == StoreErrorKind::Conflict;
+                self.own_is_stale |= is_conflict && changes.user.is_some();
                 let error = self.counters.storage(&error);
-                self.undo(step, Setback::Failed(error));
+                let setback = match is_conflict {
+                    true => Setback::Conflict(error),
+                    false => Setback::Failed(error),
+                };
+                self.undo(step, setback);
             }
         }
+    }
+
+    /// What a store that saves record by record has kept stands. Returns what does not.
+    fn commit_partly(&mut self, step: Step, changes: Changes, saved: &[String]) -> (Step, Changes) {
+        if saved.is_empty() {
+            return (step, changes);
+        }
+        let (stands, step) = step.split(saved, &self.id);
+        let (mut kept, mut changes) = changes.split(saved);
+        if saved.iter().any(|id| **id == *self.id) {
+            kept.user = changes.user.take();
+        }
+        self.committed(stands, kept);
+        (step, changes)
     }
 
     /// Without peers who are not active any more, each time the list has doubled.
@@ -195,6 +245,7 @@ impl User {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.committed = Some(record);
                 peer.working = None;
+                peer.disowned.clear();
             }
         }
         if let Some(own) = user {
@@ -219,6 +270,26 @@ impl User {
         }
         for request in step.requests {
             self.link.request(request);
+        }
+        for (from, ticket) in &step.handled {
+            if let Some(peer) = self.peers.get_mut(from) {
+                peer.given.remove(ticket);
+                while let Some(first) = peer.given.first()
+                    && PeerRecord::is_handled_with(*first, *ticket)
+                {
+                    peer.given.pop_first();
+                }
+            }
+        }
+        for message in &step.received {
+            if let Some(peer) = self.peers.get_mut(&message.sender_id) {
+                peer.given.insert(message.ticket);
+            }
+        }
+        if self.redoing {
+            self.redoing = false;
+            self.replayed.clear();
+            self.retry_at.get_or_insert_with(Instant::now); // what was held meanwhile
         }
         if !step.received.is_empty() {
             self.counters.decrypted.add(step.received.len() as u64);

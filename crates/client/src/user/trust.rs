@@ -47,8 +47,9 @@ impl User {
         step.touch(peer_id);
         if let Some(record) = record {
             let record = record.resumed(self.clock.now_ms());
-            if !again {
-                self.give_again(peer_id, &record);
+            match again {
+                true => self.read_once_more(peer_id, &record),
+                false => self.give_again(peer_id, &record, |_| true),
             }
             let peer = self.peers.entry(peer_id.to_owned()).or_default();
             peer.committed = Some(record);
@@ -61,8 +62,13 @@ impl User {
         Ok(())
     }
 
-    /// Hands over what was received before and not handled.
-    fn give_again(&self, peer_id: &str, record: &PeerRecord) {
+    /// Hands over what was received before and not handled, as far as `wanted` by its ticket.
+    pub(super) fn give_again(
+        &mut self,
+        peer_id: &str,
+        record: &PeerRecord,
+        wanted: impl Fn(u64) -> bool,
+    ) {
         let wire4 = record.inbox().map(|item| Received {
             id: stvor_protocol::message_id(peer_id, &self.id, item.seq),
             sender_id: peer_id.to_owned(),
@@ -71,10 +77,14 @@ impl User {
             timestamp_ms: item.timestamp_ms,
         });
         let legacy = record.legacy_inbox().map(|item| received_legacy(peer_id, item));
-        let batch: Vec<Received> = legacy.chain(wire4).collect();
-        if !batch.is_empty() {
-            self.events.messages(batch);
+        let batch: Vec<Received> =
+            legacy.chain(wire4).filter(|message| wanted(message.ticket)).collect();
+        if batch.is_empty() {
+            return;
         }
+        let tickets = batch.iter().map(|message| message.ticket);
+        self.peers.entry(peer_id.to_owned()).or_default().given.extend(tickets);
+        self.events.messages(batch);
     }
 
     /// The relay shows a peer's keys, because it was asked or because they are announced.
@@ -102,6 +112,13 @@ impl User {
                 }
             };
             if let Err(error) = self.announced(&peer_id, Announced { raw, verified }, step).await {
+                // Whoever waits for these keys can try again; nobody is told that there are none.
+                if let Some(peer) = self.peers.get_mut(&peer_id) {
+                    peer.send_bytes = 0;
+                    for send in std::mem::take(&mut peer.sends) {
+                        (send.done)(Err(error.clone()));
+                    }
+                }
                 self.events.error(error);
                 self.attention.insert(peer_id);
                 return self.retry_soon();
@@ -382,6 +399,7 @@ impl User {
 
     /// Tries again what a failed store held up; keys that came meanwhile are asked for again.
     pub(super) async fn retry_held(&mut self, step: &mut Step) {
+        self.read_others_again();
         let waiting: Vec<String> = self.attention.iter().cloned().collect();
         for id in waiting {
             step.touch(&id);
@@ -395,6 +413,9 @@ impl User {
                 self.tidy(&id);
             }
         }
+        for (id, seq) in std::mem::take(&mut self.withdraw_again) {
+            self.withdraw(&id, seq, step);
+        }
         let handled = std::mem::take(&mut self.handled_again);
         self.handled(handled, step).await;
     }
@@ -405,7 +426,7 @@ impl User {
         if peer.is_quiet() {
             self.attention.remove(id);
         }
-        if peer.is_stranger() {
+        if peer.is_stranger() && !self.reloading.contains(id) {
             self.peers.remove(id);
             self.link.request(Request::Unwatch { user: self.id.clone(), peer: id.to_owned() });
         }

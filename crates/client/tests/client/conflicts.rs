@@ -1,14 +1,19 @@
 //! Two processes that serve one user from one store, and replays that only the cache knows.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
 
 use crate::people::{Person, open};
 use crate::relays::{FakeRelay, Kind};
 use async_trait::async_trait;
 use stvor_client::{
-    Code, ReplayCache, SealedSessions, SealedStore, StoreError, StoreErrorKind, Stores,
+    Code, Content, ReplayCache, SealedSessions, SealedStore, SendOptions, StoreError,
+    StoreErrorKind, Stores,
 };
+
+use crate::strangers::Stranger;
 
 type Rows = HashMap<String, (u64, Vec<u8>)>;
 
@@ -24,12 +29,15 @@ struct Process {
     /// Whether it saves record by record, as a store does that has no more than the documented
     /// methods, and not all or none.
     one_by_one: bool,
+    /// Saves whose answers get lost: they are made, and seem to have failed.
+    unanswered: AtomicUsize,
 }
 
 impl Process {
     fn new(database: &Arc<Database>, one_by_one: bool) -> Arc<Self> {
         let (known, conflicts) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { database: database.clone(), known, conflicts, one_by_one })
+        let (database, unanswered) = (database.clone(), 0.into());
+        Arc::new(Self { database, known, conflicts, one_by_one, unanswered })
     }
 }
 
@@ -51,6 +59,14 @@ impl SealedStore for Process {
         let is_old = |peer: &String| {
             rows.get(peer).map_or(0, |row| row.0) != known.get(peer).copied().unwrap_or(0)
         };
+        let lost = self.unanswered.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+        if lost.is_ok() {
+            for (peer, bytes) in new {
+                let version = rows.get(&peer).map_or(0, |row| row.0) + 1;
+                rows.insert(peer, (version, bytes));
+            }
+            return Err(StoreError::failed("the connection broke"));
+        }
         let (old, fresh): (Vec<_>, Vec<_>) = new.into_iter().partition(|(peer, _)| is_old(peer));
         let mut saved = Vec::new();
         for (peer, bytes) in fresh {
@@ -122,14 +138,118 @@ async fn two_processes_that_serve_one_user_lose_none_of_each_others_steps() {
     }
 }
 
-/// Knows every nonce that was ever asked about.
+#[tokio::test]
+async fn what_a_save_has_kept_whose_answer_was_lost_is_given_and_what_was_told_to_have_failed_is_not_sent()
+ {
+    let relay = FakeRelay::start(Kind::Mock).await;
+    let database = Arc::new(Database::default());
+    let process = Process::new(&database, false);
+    let app = open(&relay.url).await;
+    let mut alice = Person::join(&open(&relay.url).await, "alice").await;
+    let stores = stores_of(&process, &Stores::memory());
+    let mut bob = Person::join_with(&app, "bob", stores).await;
+    for (n, text) in ["zero", "one"].into_iter().enumerate() {
+        alice.send("bob", text).await.unwrap();
+        assert_eq!(bob.next().await.1, text);
+        bob.send("alice", text).await.unwrap();
+        assert_eq!(alice.next().await.1, text, "{n}");
+    }
+    // Received: kept, as it turns out when the next save meets another version.
+    process.unanswered.store(1, SeqCst);
+    alice.send("bob", "two").await.unwrap();
+    assert_eq!(bob.next().await.1, "two");
+    assert_eq!(bob.error().await.code, Code::StorageFailed);
+    let receipt = SendOptions { receipt: true, ..SendOptions::default() };
+    let three = alice.send_with("bob", "three", receipt);
+    assert_eq!(bob.next().await.1, "three");
+    three.await.unwrap();
+    // Sent: kept, and withdrawn, since its sender was told that it was not sent.
+    process.unanswered.store(1, SeqCst);
+    let error = bob.send("alice", "never").await.unwrap_err();
+    assert_eq!((error.code, error.retryable), (Code::StorageFailed, true));
+    let four = bob.send_with("alice", "four", receipt);
+    assert_eq!(alice.next().await.1, "four");
+    four.await.unwrap();
+    assert!(*process.conflicts.lock().unwrap() >= 2, "the lost answers led to no conflict");
+    assert!(bob.messages.try_recv().is_err(), "nothing comes to bob twice");
+}
+
+/// Counts how often it is asked.
+struct Counting {
+    inner: Stores,
+    asked: AtomicUsize,
+}
+
+#[async_trait]
+impl ReplayCache for Counting {
+    async fn check_and_mark(
+        &self,
+        user_id: &str,
+        peer_id: &str,
+        nonce: [u8; 12],
+    ) -> Result<bool, StoreError> {
+        self.inner.replay.check_and_mark(user_id, peer_id, nonce).await
+    }
+
+    async fn check_and_mark_all(
+        &self,
+        user_id: &str,
+        nonces: &[(String, [u8; 12])],
+    ) -> Result<Vec<bool>, StoreError> {
+        self.asked.fetch_add(1, SeqCst);
+        let each = nonces.iter().map(|(peer, nonce)| self.check_and_mark(user_id, peer, *nonce));
+        futures_util::future::try_join_all(each).await
+    }
+}
+
+#[tokio::test]
+async fn many_messages_with_one_nonce_are_refused_at_once_and_hold_up_nobody() {
+    let relay = FakeRelay::start(Kind::Mock).await;
+    let inner = Stores::memory();
+    let cache = Arc::new(Counting { inner: inner.clone(), asked: 0.into() });
+    let app = open(&relay.url).await;
+    let stores = Stores { replay: cache.clone(), ..inner };
+    let mut bob = Person::join_with(&app, "bob", stores).await;
+    let mut carol = Person::join(&app, "carol").await;
+    let mut mallory = Stranger::new("mallory", "bob", &relay.keys_of("bob"));
+    let text = |text: &str| Content::text(text.to_owned());
+    for text_of in ["begins a session", "has the nonce for the first time"] {
+        relay.inject("bob", &mallory.write_with_one_nonce(text(text_of)));
+        assert_eq!(bob.next().await, ("mallory".into(), text_of.into()));
+    }
+    let asked = cache.asked.load(SeqCst);
+    for _ in 0..500 {
+        relay.inject("bob", &mallory.write_with_one_nonce(text("again")));
+    }
+    bob.send("carol", "in between").await.unwrap();
+    carol.send("bob", "in between").await.unwrap();
+    assert_eq!(carol.next().await.1, "in between");
+    let mut refused = 0;
+    while refused < 500 {
+        let error = bob.error().await;
+        assert_eq!(error.code, Code::ReplayDetected);
+        refused += 1;
+    }
+    assert_eq!(bob.next().await, ("carol".into(), "in between".into()));
+    let asked = cache.asked.load(SeqCst) - asked;
+    // For each step that had some, and for the step that was taken without them.
+    assert!(asked <= 100, "asked {asked} times");
+}
+
+/// Knows every nonce that was ever asked about, but fails as often as it is told.
 #[derive(Default)]
-struct Forever(Mutex<BTreeSet<[u8; 12]>>);
+struct Forever {
+    nonces: Mutex<BTreeSet<[u8; 12]>>,
+    failures: AtomicUsize,
+}
 
 #[async_trait]
 impl ReplayCache for Forever {
     async fn check_and_mark(&self, _: &str, _: &str, nonce: [u8; 12]) -> Result<bool, StoreError> {
-        Ok(!self.0.lock().unwrap().insert(nonce))
+        if self.failures.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Err(StoreError::failed("the cache is away"));
+        }
+        Ok(!self.nonces.lock().unwrap().insert(nonce))
     }
 }
 
@@ -155,7 +275,9 @@ async fn what_only_the_replay_cache_knows_is_refused_and_what_came_with_it_is_re
     *database.0.lock().unwrap() = before; // from a backup: only the cache has seen the message
     let mut bob =
         Person::join_with(&app, "bob", stores_of(&Process::new(&database, false), &others)).await;
+    cache.failures.store(1, SeqCst); // that it could not be asked makes nothing new
     relay.inject("bob", &frame);
+    assert_eq!(bob.error().await.code, Code::StorageFailed);
     let error = bob.error().await;
     assert_eq!((error.code, error.peer_id.as_deref()), (Code::ReplayDetected, Some("alice")));
     let sent = [alice.send("bob", "three"), alice.send("bob", "four")];

@@ -15,6 +15,7 @@ mod limits;
 mod our_relay;
 mod people;
 mod relays;
+mod round_trips;
 mod setbacks;
 mod stores;
 mod strangers;
