@@ -133,15 +133,6 @@ test('a passphrase opens the file in whichever Unicode form it is typed', async 
   await again.close();
 });
 
-test('production mode learns of a file that cannot be used, also where the promise of the adapters was spread', async (t) => {
-  const relay = await mockRelay(t);
-  const key = randomBytes(32);
-  const nowhere = () => embeddedStorage({ path: join(tmpdir(), randomBytes(8).toString('hex'), 'x'), key });
-  for (const storageAdapters of [nowhere(), { ...nowhere() }]) {
-    await assert.rejects(appOn(t, relay, { productionMode: true, storageAdapters }), { code: 'STORAGE_FAILED', message: /The embedded file "/ });
-  }
-});
-
 test('it keeps every rule of the conformance kit', async (t) => {
   const [path, key] = [await place(t), randomBytes(32)];
   const storage = await embeddedStorage({ path, key });

@@ -6,16 +6,15 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
-import { createApp, postgresStorage, redisReplayCache } from '@stvor/sdk';
+import { postgresStorage, redisReplayCache } from '@stvor/sdk';
 import { generateKeyPair } from '@stvor/sdk/ratchet';
 import { checkAdapters } from '@stvor/sdk/testing';
 import pg from 'pg';
 import { program, root } from './support/child.mjs';
 import { warnings } from './support/collect.mjs';
 import { proxyTo } from './support/proxy.mjs';
-import { appOn, mockRelay, TOKEN } from './support/relays.mjs';
+import { appOn, mockRelay } from './support/relays.mjs';
 import { services } from './support/services.mjs';
-import { mapAdapters } from './support/stores.mjs';
 
 const key = randomBytes(32);
 const schemas = [];
@@ -406,32 +405,6 @@ describe('identities', () => {
     const app = await appOn(t, relay, { productionMode: true, storageAdapters, warn: (message, code) => told.push(code) });
     await app.connect('alice');
     assert.deepEqual([told, printed.size], [['STVOR_UNSEALED_IDENTITY'], 0]);
-  });
-});
-
-describe('production mode', () => {
-  const start = (relay, storageAdapters) => createApp({ appToken: TOKEN, relayUrl: relay.url, productionMode: true, storageAdapters });
-
-  test('fails at the start where the database is not there, or its key is another', async (t) => {
-    const relay = await mockRelay(t);
-    const away = postgresStorage({ connectionString: 'postgres://postgres@127.0.0.1:1/postgres', key });
-    const error = await start(relay, away).then(assert.fail, (error) => error);
-    assert.deepEqual([error.name, error.code, error.retryable, error.cause.code], ['StvorError', 'STORAGE_FAILED', true, 'ECONNREFUSED']);
-    const schema = newSchema();
-    await open(t, schema).identity.getIdentityKeyPair('alice');
-    await assert.rejects(start(relay, open(t, schema, { key: randomBytes(32) })), { code: 'STORAGE_KEY', retryable: false });
-    await (await start(relay, open(t, schema))).disconnect();
-  });
-
-  test('has the tables made when it has started, whichever of the stores it uses', async (t) => {
-    const relay = await mockRelay(t);
-    for (const kind of ['identity', 'sessions', 'replay', 'tofu']) {
-      const schema = newSchema();
-      const stores = mapAdapters(new Map(), { generateKeyPair });
-      await (await start(relay, { ...stores, [kind]: open(t, schema)[kind] })).disconnect();
-      const { rows } = await admin.query('SELECT count(*)::int AS count FROM pg_tables WHERE schemaname = $1', [schema]);
-      assert.deepEqual(rows, [{ count: 5 }], kind);
-    }
   });
 });
 

@@ -3,15 +3,13 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { createApp, generateKeyPair, RedisReplayCache, redisReplayCache } from '@stvor/sdk';
+import { RedisReplayCache, redisReplayCache } from '@stvor/sdk';
 import { checkAdapters } from '@stvor/sdk/testing';
 import { createClient } from 'redis';
 import { program, root } from './support/child.mjs';
 import { proxyTo } from './support/proxy.mjs';
 import { redisClients } from './support/redis-clients.mjs';
-import { mockRelay, TOKEN } from './support/relays.mjs';
 import { services } from './support/services.mjs';
-import { mapAdapters } from './support/stores.mjs';
 
 const prefix = `stvor-test-${randomBytes(8).toString('hex')}`;
 const nonce = () => randomBytes(12);
@@ -178,23 +176,6 @@ function hiding(t, hidden, code) {
     env: { HIDDEN_PACKAGES: hidden.join(), NODE_OPTIONS: `--require=${JSON.stringify(preload)}` },
   });
 }
-
-test('production mode fails at the start where Redis is not connected', async (t) => {
-  const relay = await mockRelay(t);
-  const stores = mapAdapters(new Map(), { generateKeyPair });
-  const start = (replay) => createApp({ appToken: TOKEN, relayUrl: relay.url, productionMode: true, storageAdapters: { ...stores, replay } });
-  const forgotten = redisReplayCache({ client: createClient({ url: redisUrl }) }); // no connect()
-  const error = await start(forgotten).then(assert.fail, (error) => error);
-  assert.deepEqual([error.name, error.code, error.retryable], ['StvorError', 'STORAGE_FAILED', true]);
-  assert.match(error.message, /storageAdapters\.replay/);
-  assert.ok(error.cause instanceof Error);
-  await assert.rejects(start(redisReplayCache({ url: 'redis://127.0.0.1:1' })), { code: 'STORAGE_FAILED' });
-  const readOnly = new Error("READONLY You can't write against a read only replica.");
-  await assert.rejects(start(redisReplayCache({ client: { set: async () => Promise.reject(readOnly) } })), { code: 'STORAGE_FAILED', cause: readOnly });
-  const replay = redisReplayCache({ url: redisUrl, prefix });
-  await (await start(replay)).disconnect();
-  await replay.close();
-});
 
 describe('arguments', () => {
   const client = { set: async () => 'OK' };

@@ -42,57 +42,6 @@ test('adapters that a function gives are checked when a user connects', async (t
   await assert.rejects(broken.connect('alice'), { code: 'INVALID_ARGUMENT' });
 });
 
-test('what makes no adapters, but an error, is STORAGE_FAILED with the cause, and what the SDK said stays as it is', async (t) => {
-  const relay = await mockRelay(t);
-  const cause = new TypeError('no database');
-  const failed = { name: 'StvorError', code: 'STORAGE_FAILED', retryable: true, cause };
-  let broken = true;
-  for (const make of [() => { throw cause; }, async () => { throw cause; }]) {
-    const app = await production(t, relay, (userId) => (broken ? make(userId) : adapters()));
-    await assert.rejects(app.connect('alice'), failed);
-    broken = false;
-    await app.connect('alice');
-    broken = true;
-  }
-  const config = { appToken: TOKEN, relayUrl: relay.url };
-  for (const productionMode of [true, false]) await assert.rejects(createApp({ ...config, productionMode, storageAdapters: Promise.reject(cause) }), failed);
-  const said = new StvorError('STORAGE_LOCKED', 'It is open.');
-  await assert.rejects(createApp({ ...config, storageAdapters: Promise.reject(said) }), (error) => error === said);
-  await assert.rejects(createApp({ ...config, storageAdapters: Promise.resolve(7) }), { code: 'INVALID_ARGUMENT', message: /^storageAdapters / });
-});
-
-test('a class in the place of adapters is refused by createApp', async () => {
-  for (const storageAdapters of [class {}, class Stores extends Map {}, Map]) {
-    await assert.rejects(createApp({ appToken: TOKEN, relayUrl: 'ws://localhost:1', storageAdapters }), { code: 'INVALID_ARGUMENT', message: /^storageAdapters is a class/ });
-  }
-});
-
-test('production mode waits for ready() of the adapters that have it, and fails with what it throws', async (t) => {
-  const relay = await mockRelay(t);
-  const asked = [];
-  const withReady = (ready) => Object.fromEntries(Object.entries(adapters()).filter(([kind]) => kind !== 'data').map(([kind, adapter]) => [kind, { ...adapter, ready: () => ready(kind) }]));
-  await production(t, relay, withReady(async (kind) => asked.push(kind)));
-  assert.deepEqual(asked.sort(), ['identity', 'replay', 'sessions', 'tofu']);
-  const cause = new Error('connection refused');
-  const failing = (kind) => { if (kind === 'sessions') throw cause; };
-  const failed = { code: 'STORAGE_FAILED', retryable: true, cause, message: /storageAdapters\.sessions\.ready\(\)/ };
-  await assert.rejects(production(t, relay, withReady(failing)), failed);
-  await assert.rejects(production(t, relay, Promise.resolve(withReady(failing))), failed);
-  const each = await production(t, relay, () => withReady(failing));
-  await assert.rejects(each.connect('alice'), failed);
-  await appOn(t, relay, { storageAdapters: withReady(failing) });
-});
-
-test('a ready() that does not answer is STORAGE_FAILED after 10 seconds', async (t) => {
-  const relay = await mockRelay(t);
-  const stores = adapters();
-  stores.tofu.ready = () => new Promise(() => {});
-  const begun = performance.now();
-  await assert.rejects(production(t, relay, stores), { code: 'STORAGE_FAILED' });
-  const took = performance.now() - begun;
-  assert.ok(took > 9_000 && took < 20_000, String(took));
-});
-
 test('development mode warns once of each missing adapter and goes on', async (t) => {
   const relay = await mockRelay(t);
   const told = [];
