@@ -114,6 +114,10 @@ struct User {
     receive_at: Option<Instant>,
     /// Withdrawn in a step that was not taken.
     withdraw_again: Vec<(String, u64)>,
+    /// Peers whose records a failed store may have replaced: they are written once more.
+    unsure: BTreeSet<String>,
+    /// The same of the user's own record.
+    own_is_unsure: bool,
     /// Peers of whom another process of the user has messages.
     others: HashMap<String, setback::Others>,
     /// Peers whose records another process has written, to be read again.
@@ -150,6 +154,8 @@ impl UserTask {
             redoing: false,
             receive_at: None,
             withdraw_again: Vec::new(),
+            unsure: BTreeSet::new(),
+            own_is_unsure: false,
             others: HashMap::new(),
             reloading: HashSet::new(),
             own_is_stale: false,

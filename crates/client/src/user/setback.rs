@@ -105,8 +105,10 @@ impl User {
                 self.attention.insert(id); // their keys are asked for again
             }
         }
-        if let Setback::Conflict(_) = &setback {
-            self.read_again(step.changed.iter());
+        match &setback {
+            Setback::Conflict(_) => self.read_again(step.changed.iter()),
+            Setback::Failed(_) => self.unsure.extend(step.changed.iter().cloned()),
+            Setback::Unchecked(_) | Setback::Replay => {}
         }
         let refusal = match &setback {
             Setback::Failed(error) | Setback::Conflict(error) | Setback::Unchecked(error) => {
@@ -203,6 +205,22 @@ impl User {
                 WaitingSend { content, timeout, deadline, wait_for_recipient: true, receipt, done };
             peer.sends.push_front(send);
             self.attention.insert(peer_id.to_owned());
+        }
+    }
+
+    /// Writes once more what a failed store may have replaced: what was told to have failed must
+    /// not come to light with the next start.
+    pub(super) fn write_again(&mut self, step: &mut Step) {
+        for id in std::mem::take(&mut self.unsure) {
+            let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.loaded) else { continue };
+            if peer.working.is_none() {
+                let none = || PeerRecord::new(self.clock.now_ms());
+                peer.working = Some(peer.committed.clone().unwrap_or_else(none));
+            }
+            step.change(&id);
+        }
+        if self.own_is_unsure && step.user.is_none() {
+            step.user = Some(self.own.clone());
         }
     }
 

@@ -203,6 +203,7 @@ impl User {
                     true => Setback::Conflict(error),
                     false => Setback::Failed(error),
                 };
+                self.own_is_unsure |= !is_conflict && changes.user.is_some();
                 self.undo(step, setback);
             }
         }
@@ -247,9 +248,13 @@ impl User {
                 peer.working = None;
                 peer.disowned.clear();
             }
+            if !self.unsure.is_empty() {
+                self.unsure.remove(&id);
+            }
         }
         if let Some(own) = user {
             self.own = own;
+            self.own_is_unsure = false;
         }
         self.conflicts = 0;
         for pin in step.pins {

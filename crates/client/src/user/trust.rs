@@ -416,6 +416,7 @@ impl User {
         for (id, seq) in std::mem::take(&mut self.withdraw_again) {
             self.withdraw(&id, seq, step);
         }
+        self.write_again(step);
         let handled = std::mem::take(&mut self.handled_again);
         self.handled(handled, step).await;
     }
@@ -426,7 +427,7 @@ impl User {
         if peer.is_quiet() {
             self.attention.remove(id);
         }
-        if peer.is_stranger() && !self.reloading.contains(id) {
+        if peer.is_stranger() && !self.reloading.contains(id) && !self.unsure.contains(id) {
             self.peers.remove(id);
             self.link.request(Request::Unwatch { user: self.id.clone(), peer: id.to_owned() });
         }
