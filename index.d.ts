@@ -1,7 +1,7 @@
 /// <reference lib="esnext.disposable" />
 
 import type { Bytes } from './ratchet.js';
-import type { GivenAdapters } from './storage.js';
+import type { GivenAdapters, IdentityStore } from './storage.js';
 
 export * from './ratchet.js';
 export * from './storage.js';
@@ -19,7 +19,10 @@ export type MessageContent = string | Uint8Array;
 export interface StvorAppConfig {
   /** Identifies your application to the relay, which decides whether it accepts it. */
   appToken: AppToken;
-  /** `ws://`, `wss://`, `http://` or `https://` address. Default: `ws://localhost:4444`, the mock relay. */
+  /**
+   * `ws://`, `wss://`, `http://` or `https://` address. Default: `ws://localhost:4444`, the mock relay; in production
+   * mode it must be given.
+   */
   relayUrl?: string | undefined;
   /** Milliseconds that reaching the relay, and each send, may take. Default: 10,000. */
   timeout?: number | undefined;
@@ -47,12 +50,16 @@ export interface StvorAppConfig {
   productionMode?: boolean | undefined;
   /**
    * Where identities, sessions, nonces and fingerprints are kept, or a function that makes adapters for each user. What
-   * is not given is kept in memory, with a warning. A promise is awaited.
+   * is not given is kept in memory, with a warning. A promise is awaited. In production mode `ready()` of adapters that
+   * have it is awaited too, for ten seconds at most.
    */
   storageAdapters?: GivenAdapters | PromiseLike<GivenAdapters> | ((userId: UserId) => GivenAdapters | PromiseLike<GivenAdapters>) | undefined;
   /** Whether production mode may use `ws://` and `http://` to another machine. Default: false. */
   allowInsecureRelay?: boolean | undefined;
-  /** Takes warnings, each of one line, instead of `process.emitWarning`. */
+  /**
+   * Takes warnings, each of one line, instead of `process.emitWarning`: of the configuration, of failing loggers, of the
+   * provided stores, and each kind of error once that no `onError` handler takes.
+   */
   warn?: ((message: string, code: string) => void) | undefined;
   /**
    * Gets this app's log events, in batches soon after they happened: contents and keys are in none. Default: none are made,
@@ -308,7 +315,7 @@ export type ErrorCode =
   | 'DECRYPTION_FAILED'
   /** A received message had been received before. */
   | 'REPLAY_DETECTED'
-  /** A store failed. */
+  /** A store failed; `retryable` says whether it may work later. */
   | 'STORAGE_FAILED'
   /** Production mode needs stores that were not given. */
   | 'STORAGE_REQUIRED'
@@ -417,7 +424,10 @@ export interface IdentityChange {
   readonly safetyNumber: SafetyNumber;
 }
 
-/** A connected user. Made by {@link StvorApp.connect} and {@link Stvor.connect} only. */
+/**
+ * A connected user. Made by {@link StvorApp.connect} and {@link Stvor.connect} only. After `disconnect()`, handlers may
+ * still be added and removed, and are not called.
+ */
 export class StvorFacadeClient {
   private constructor();
 
@@ -461,7 +471,7 @@ export class StvorFacadeClient {
   /**
    * Calls `handler` with everything that goes wrong apart from a call of yours: messages that could
    * not be opened, changed identities, failing handlers. Without any handler each kind of error is
-   * printed once as a process warning.
+   * printed once as a process warning, or given to the app's `warn`.
    */
   onError(handler: (error: StvorError) => unknown): Unsubscribe;
 
@@ -508,7 +518,9 @@ export class StvorApp {
   /**
    * Connects a user; repeated for the same user, the same client.
    *
-   * @throws {StvorError} `AUTH_FAILED`, `RELAY_UNAVAILABLE`, `CLIENT_NOT_READY`, `INVALID_ARGUMENT`.
+   * @throws {StvorError} `AUTH_FAILED`, `RELAY_UNAVAILABLE`, `CLIENT_NOT_READY`, `INVALID_ARGUMENT`; of the stores
+   * `STORAGE_FAILED`, `STORAGE_REQUIRED`, `STORAGE_SHARED`, `STORAGE_CONFLICT`, `STORAGE_KEY`, `STORAGE_LOCKED`,
+   * `STORAGE_DAMAGED`, `IDENTITY_CONFLICT`.
    */
   connect(userId: UserId): Promise<StvorFacadeClient>;
 
@@ -520,9 +532,11 @@ export class StvorApp {
 
   /**
    * Accepts `fingerprint` (64 hexadecimal digits) as the identity of `peerId` from now on, for every
-   * user of this app. Until then nothing goes to or comes from a peer whose identity changed.
+   * user of this app. Until then nothing goes to or comes from a peer whose identity changed. A `tofu` adapter of your
+   * own needs `replaceFingerprint(peerId, fingerprint, userId)` for it.
    *
-   * @throws {StvorError} `CLIENT_NOT_READY`, `INVALID_ARGUMENT`.
+   * @throws {StvorError} `CLIENT_NOT_READY`, `INVALID_ARGUMENT`; `STORAGE_FAILED`, not retryable where the adapter
+   * keeps the former fingerprint.
    */
   trust(peerId: UserId, fingerprint: string): Promise<void>;
 
@@ -539,8 +553,8 @@ export class StvorApp {
   prometheus(): string;
 
   /**
-   * The counts with a proof, to be sent to a backend by you. Each takes the next sequence number, and a backend misses
-   * one that it does not get.
+   * The counts with a proof, to be sent to a backend by you. Each takes the next sequence number: one that the backend
+   * does not get leaves a gap, and it refuses all later ones of this app. Send each until it has arrived, before the next.
    */
   createAttestation(): Attestation;
 
@@ -560,10 +574,11 @@ export class StvorApp {
 }
 
 /**
- * Makes an app: checks the configuration and reaches the relay.
+ * Makes an app: checks the configuration and the stores, and reaches the relay.
  *
- * @throws {StvorError} `INVALID_APP_TOKEN`, `AUTH_FAILED`, `RELAY_UNAVAILABLE`, `STORAGE_REQUIRED`,
- * `INVALID_ARGUMENT`.
+ * @throws {StvorError} `INVALID_APP_TOKEN`, `INVALID_ARGUMENT`, `AUTH_FAILED`, `RELAY_UNAVAILABLE`; in production mode
+ * `STORAGE_REQUIRED`, `INSECURE_RELAY` and `INSECURE_BACKEND`; of the stores `STORAGE_FAILED`, `STORAGE_KEY`,
+ * `STORAGE_LOCKED`, `STORAGE_DAMAGED`.
  */
 export function createApp(config: StvorAppConfig): Promise<StvorApp>;
 
@@ -633,19 +648,27 @@ export interface LegacyImport {
 }
 
 /** Where a {@link CryptoSessionManager} keeps its identity. Methods may be synchronous. */
-export interface IIdentityStore {
+export interface IdentityKeysStore {
   /** The saved keys, or null. */
   loadIdentityKeys(userId: UserId): Promise<IdentityKeys | null> | IdentityKeys | null;
   saveIdentityKeys(userId: UserId, keys: IdentityKeys): Promise<void> | void;
 }
+
+/**
+ * Either of two stores that go by this name: documentation's name of {@link IdentityStore}, which apps take, and that of
+ * version 3.0.0 for {@link IdentityKeysStore}, which {@link CryptoSessionManager} takes. Which methods there are is
+ * checked where it is used.
+ */
+export interface IIdentityStore extends Partial<IdentityStore>, Partial<IdentityKeysStore> {}
 
 /** Sessions by peer without a relay: the caller carries public keys and messages itself. */
 export class CryptoSessionManager {
   /**
    * @param identityStore keeps the identity; without one it lives as long as this object.
    * @param sessionStore not used yet: a warning says so.
+   * @throws {StvorError} `INVALID_ARGUMENT`, also for a store without `loadIdentityKeys` and `saveIdentityKeys`.
    */
-  constructor(userId: UserId, identityStore?: IIdentityStore | null, sessionStore?: object | null);
+  constructor(userId: UserId, identityStore?: IdentityKeysStore | IIdentityStore | null, sessionStore?: object | null);
 
   /**
    * Loads or makes the identity.
@@ -708,7 +731,7 @@ export function verifyMetricsSignature(payload: string, proof: string, apiKey: A
  * `reason`, never thrown.
  *
  * @param appToken the token that the sender is known by, not one that it names.
- * @throws {StvorError} `INVALID_ARGUMENT` for options that are wrong.
+ * @throws {StvorError} `INVALID_ARGUMENT` for an `appToken` that is no text or empty, and for options that are wrong.
  */
 export function verifyAttestation(attestation: unknown, appToken: AppToken, known?: KnownOfSession): AttestationVerdict;
 

@@ -1,5 +1,5 @@
 // Where an app keeps what must survive: the adapters that it takes, and those that are provided.
-import type { UserId } from './index.js';
+import type { IIdentityStore, UserId } from './index.js';
 
 /** What a store may answer with: at once, or by a promise. */
 type MaybePromise<T> = T | PromiseLike<T>;
@@ -23,6 +23,8 @@ export interface IdentityStore {
   importIdentityKeyPair?(keyPair: IdentityKeyPair, userId: UserId): unknown;
   /** Says that the user's id is taken although `length` does not show it. */
   readonly perUser?: boolean | undefined;
+  /** Rejects if the store cannot work now; asked when an app starts in production mode. Optional. */
+  ready?(): unknown;
 }
 
 /** Keeps sealed records, one for each user and peer; the user's own has the user's id as its peer's. */
@@ -38,6 +40,8 @@ export interface SessionStore {
   saveMany?(userId: UserId, records: Array<[peerId: UserId, state: Uint8Array]>): MaybePromise<void>;
   /** Says that the user's id is taken although `length` does not show it. */
   readonly perUser?: boolean | undefined;
+  /** Rejects if the store cannot work now; asked when an app starts in production mode. Optional. */
+  ready?(): unknown;
 }
 
 /** Remembers nonces, so that a recorded message is not accepted again. */
@@ -51,6 +55,8 @@ export interface ReplayCache {
   checkAndMarkMany?(userId: UserId, marks: Array<[peerId: UserId, nonce: Uint8Array]>): MaybePromise<boolean[]>;
   /** Says that the user's id is taken although `length` does not show it. */
   readonly perUser?: boolean | undefined;
+  /** Rejects if the store cannot work now; asked when an app starts in production mode. Optional. */
+  ready?(): unknown;
 }
 
 /** Keeps the fingerprint first seen of each peer, which never changes by itself. */
@@ -59,10 +65,12 @@ export interface TofuStore {
   storeFingerprint(peerId: UserId, fingerprint: string, userId: UserId): MaybePromise<void>;
   /** True for the stored fingerprint, false for another, null or undefined if none is stored. */
   verifyFingerprint(peerId: UserId, fingerprint: string, userId: UserId): MaybePromise<boolean | null | undefined>;
-  /** Replaces the fingerprint: the application has accepted the change. Optional; `app.trust()` needs it. */
+  /** Replaces the fingerprint: the application has accepted the change. Optional; `app.trust()` needs it for that. */
   replaceFingerprint?(peerId: UserId, fingerprint: string, userId: UserId): MaybePromise<void>;
   /** Says that the user's id is taken although `length` does not show it. */
   readonly perUser?: boolean | undefined;
+  /** Rejects if the store cannot work now; asked when an app starts in production mode. Optional. */
+  ready?(): unknown;
 }
 
 /** The four stores that production mode needs. */
@@ -74,7 +82,9 @@ export interface StorageAdapters {
 }
 
 /** Adapters as an app takes them: in development some may be missing. */
-export type GivenAdapters = { [Kind in keyof StorageAdapters]?: StorageAdapters[Kind] | undefined };
+export type GivenAdapters = {
+  [Kind in keyof StorageAdapters]?: StorageAdapters[Kind] | (Kind extends 'identity' ? IIdentityStore : never) | undefined;
+};
 
 /** Documentation's name of {@link SessionStore}. */
 export type ISessionStore = SessionStore;
@@ -89,7 +99,7 @@ export interface EmbeddedStorageOptions {
   path: string;
   /** 32 bytes, for ever the same. */
   key?: Uint8Array | undefined;
-  /** Instead of `key`: a text, from which Argon2id makes one (64 MiB, some tenths of a second). */
+  /** Instead of `key`: a text, from whose NFC form Argon2id makes one (64 MiB, some tenths of a second). */
   passphrase?: string | undefined;
 }
 
@@ -115,7 +125,7 @@ export interface EmbeddedStorage {
  * Storage for any number of users of one process: one encrypted file, durable at every step. What it returns may be
  * awaited, or given to {@link createApp} as it is.
  *
- * Rejects with `STORAGE_LOCKED`, `STORAGE_KEY`, `STORAGE_DAMAGED`, `STORAGE_FAILED`.
+ * Rejects with `STORAGE_LOCKED`, `STORAGE_KEY`, `STORAGE_DAMAGED`, `STORAGE_FAILED`, which name the file.
  *
  * @throws {StvorError} `INVALID_ARGUMENT`
  */
@@ -135,7 +145,7 @@ export interface RedisReplayCacheConfig {
   url?: string | undefined;
   /** What keys begin with. Default: `'stvor'`. */
   prefix?: string | undefined;
-  /** Seconds for which a nonce is remembered. Default: 300. */
+  /** Seconds for which a nonce is remembered, 300 or more. Default: 300. */
   ttlSeconds?: number | undefined;
 }
 
@@ -146,6 +156,8 @@ export class RedisReplayCache implements ReplayCache {
   checkAndMark(peerId: UserId, nonce: Uint8Array, userId: UserId): Promise<boolean>;
   checkAndMarkMany(userId: UserId, marks: Array<[peerId: UserId, nonce: Uint8Array]>): Promise<boolean[]>;
   readonly perUser: true;
+  /** Rejects unless Redis is connected and takes writes. */
+  ready(): Promise<void>;
   /** Closes the connection that `url` has opened. Repeated calls do nothing. */
   close(): Promise<void>;
   /** The same as {@link close}, for `await using`. */
@@ -170,9 +182,9 @@ export interface PostgresStorageOptions {
   schema?: string | undefined;
   /** 32 bytes that private identity keys are sealed with, for ever the same. */
   key?: Uint8Array | undefined;
-  /** Instead of `key`: a passphrase, from which scrypt makes one. */
+  /** Instead of `key`: a passphrase, from which scrypt makes one; of a text, from its NFC form. */
   passphrase?: string | Uint8Array | undefined;
-  /** Seconds for which `replay` remembers a nonce. Default: 300. */
+  /** Seconds for which `replay` remembers a nonce, 300 or more. Default: 300. */
   ttlSeconds?: number | undefined;
 }
 
@@ -193,7 +205,8 @@ export interface PostgresStorage {
 /**
  * Storage for any number of users and processes. Makes its tables where they are missing.
  *
- * Its stores reject with `STORAGE_CONFLICT`, `STORAGE_KEY`, `IDENTITY_CHANGED` and with the errors of the pool.
+ * Its stores reject with `STORAGE_CONFLICT`, `STORAGE_KEY`, `STORAGE_DAMAGED`, `IDENTITY_CHANGED` and with the errors of
+ * the pool.
  *
  * @throws {StvorError} `INVALID_ARGUMENT`, also when `connectionString` is given and `pg` is not installed.
  */

@@ -45,7 +45,7 @@ describe('the programs of the README', () => {
     "'Keep this.'": "received [ 'Keep this.' ]\nvictor 2\n",
     'readOverThePhone =': 'delivered\n',
     'there.matches': 'true true\n',
-    "'stvor.db'": 'received by peggy\n',
+    "'stvor.db'": 'received by quentin\n',
     'decryptMessage(toAlice': '85 Hello! established\n',
     'kim.encryptForPeer': 'Hello!\n',
   };
@@ -76,6 +76,7 @@ describe('the programs of the README', () => {
       const file = `readme-${line}.${/^import /m.test(code) ? 'mjs' : 'cjs'}`;
       writeFileSync(join(directory, file), local(code));
       await runs(code, file);
+      if (code.includes('productionMode')) await runs(code, file); // and once more, on what is kept
     });
   }
 
@@ -98,6 +99,11 @@ describe('the programs of the README', () => {
 test('the README lists every error code', () => {
   const table = [...read('README.md').matchAll(/^\| `([A-Z_]+)` \|/gm)].map((match) => match[1]);
   assert.deepEqual(table.sort(), Object.keys(STVOR_ERRORS).sort());
+});
+
+test('the changelog names every error code that the original does not have', () => {
+  const [added] = /^- Error codes .*?\.$/ms.exec(read('CHANGELOG.md'));
+  assert.deepEqual([...added.matchAll(/`([A-Z_]+)`/g)].map((match) => match[1]), Object.keys(STVOR_ERRORS).slice(9));
 });
 
 for (const document of documents) {

@@ -2,11 +2,15 @@
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { describe, test } from 'node:test';
-import { StvorError } from '@stvor/sdk';
+import { Stvor, StvorError } from '@stvor/sdk';
 import { Queue, warnings } from './support/collect.mjs';
+import { appOn, mockRelay, TOKEN } from './support/relays.mjs';
 
 const { Inbox } = createRequire(import.meta.url)('../lib/inbox.js');
 const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+/** The codes of the warnings that were printed so far. */
+const printedCodes = async (queue) => (await queue.take(queue.size)).map(({ code }) => code);
 
 /** A connected client's inbox, and the counts of handled messages that the addon is told. */
 function opened() {
@@ -168,6 +172,46 @@ test('errors from before connect() resolved reach a handler that is added right 
   inbox.report(new StvorError('REPLAY_DETECTED', 'later'));
   await turn();
   assert.deepEqual([codes, printed.size], [['DECRYPTION_FAILED', 'REPLAY_DETECTED'], 0]);
+});
+
+test('after disconnect() handlers may still be added and removed, and are never called', async (t) => {
+  const app = await appOn(t, await mockRelay(t));
+  const [alice, bob] = [await app.connect('alice'), await app.connect('bob')];
+  await bob.disconnect();
+  const removals = ['onMessage', 'onReceipt', 'onError', 'onIdentityChange'].map((name) => bob[name](() => assert.fail(name)));
+  await alice.send('bob', 'for the next client');
+  for (const remove of removals) remove();
+  assert.throws(() => bob.onMessage('no function'), { code: 'INVALID_ARGUMENT' });
+});
+
+test("an app's own warn gets what no handler gets: each kind once, in one line", async (t) => {
+  const relay = await mockRelay(t);
+  const [printed, told] = [warnings(t), new Queue()];
+  const warn = (message, code) => told.push({ message, code });
+  const alice = await (await appOn(t, relay)).connect('alice');
+  const app = await appOn(t, relay, { warn });
+  const carol = await Stvor.connect({ userId: 'carol', appToken: TOKEN, relayUrl: relay.url, warn });
+  t.after(() => carol.disconnect());
+  for (const client of [await app.connect('bob'), carol]) {
+    client.onMessage(() => { throw new Error('two\n lines'); });
+    await alice.send(client.getUserId(), 'one', { receipt: true });
+    await alice.send(client.getUserId(), 'two', { receipt: true });
+    const lines = [];
+    do lines.push(await told.next()); while (lines.at(-1).code !== 'HANDLER_FAILED'); // after those of the configuration
+    assert.match(lines.at(-1).message, /^A message handler failed\. Error: two lines .*onError\(\)\.$/);
+    assert.equal(told.size, 0);
+  }
+  assert.ok(!(await printedCodes(printed)).includes('HANDLER_FAILED'));
+});
+
+test('a warn that fails is told to the process, and nothing else comes of it', async (t) => {
+  const printed = warnings(t);
+  for (const warn of [() => { throw new Error('no warnings'); }, async () => { throw new Error('no warnings'); }]) {
+    const app = await appOn(t, await mockRelay(t), { warn });
+    assert.equal(await app.flushMetrics(), null);
+    await turn();
+    assert.ok((await printedCodes(printed)).includes('STVOR_WARN_FAILED'));
+  }
 });
 
 test('without a handler they are printed then', async (t) => {

@@ -168,6 +168,29 @@ describe('sending metrics', () => {
     await assert.rejects(app.flushMetrics({ backend: 'http://localhost' }), { code: 'INVALID_ARGUMENT' });
   });
 
+  test('shows why a backend refuses, as far as it is short and can be printed', async (t) => {
+    const app = await appOn(t, await mockRelay(t));
+    const refusal = async (body) => {
+      const { url } = await backend(t, (response) => response.writeHead(403).end(body));
+      return app.flushMetrics({ backendUrl: url }).then(assert.fail, ({ code, message }) => [code, message]);
+    };
+    const bare = 'The backend does not accept the metrics: HTTP status 403.';
+    const told = (reason) => `The backend does not accept the metrics: HTTP status 403, "${reason}".`;
+    for (const [body, message] of [
+      [JSON.stringify({ valid: false, reason: 'Unknown AppToken' }), told('Unknown AppToken')],
+      [JSON.stringify({ reason: ' \u001b[31mred\n\u202eline ' }), told('[31mredline')],
+      [JSON.stringify({ reason: 'x'.repeat(1_000) }), told('x'.repeat(200))],
+      [JSON.stringify({ reason: 'x'.repeat(5_000) }), bare],
+      ['{"reason":7}', bare], ['{"reason":""}', bare], ['{"error":"no"}', bare], ['Forbidden', bare], ['', bare],
+    ]) assert.deepEqual(await refusal(body), ['METRICS_REJECTED', message], body.slice(0, 40));
+  });
+
+  test('knows a refusal although its reason does not come', async (t) => {
+    const app = await appOn(t, await mockRelay(t));
+    const { url } = await backend(t, (response) => response.writeHead(403).write('{"reason":'));
+    await assert.rejects(app.flushMetrics({ backendUrl: url }), { code: 'METRICS_REJECTED', message: /HTTP status 403\.$/ });
+  });
+
   test('misses no number where a backend first hangs up, then refuses everything, then works', async (t) => {
     let answer = (response) => response.destroy();
     const { url, requests } = await backend(t, (response) => answer(response));
@@ -303,7 +326,6 @@ describe('verifying an attestation', () => {
       assert.equal(valid, false, `shape ${at}`);
       assert.match(reason, /^(Malformed attestation|Signature verification failed)$/, `shape ${at}`);
     }
-    for (const token of [undefined, null, 7, {}, []]) assert.equal(verifyAttestation(genuine, token).valid, false);
     assert.equal(verifyAttestation({ ...genuine, more: deep }, TOKEN).valid, true);
   });
 
@@ -315,6 +337,10 @@ describe('verifying an attestation', () => {
     assert.throws(judge({ lastMetrics: { messagesEncrypted: 1 } }), invalid('lastMetrics'));
     assert.throws(judge({ lastMetrics: 7 }), invalid('lastMetrics'));
     assert.throws(judge({ seen: [] }), invalid('seen'));
+    for (const seen of [async () => false, () => Promise.reject(new Error('no database'))]) assert.throws(judge({ seen }), invalid('seen'));
+    for (const token of [undefined, null, '', 7, {}, []]) {
+      for (const given of [attestation(), 'nonsense']) assert.throws(() => verifyAttestation(given, token), invalid('appToken'));
+    }
     assert.throws(judge({ last: 1 }), { code: 'INVALID_ARGUMENT', message: /"last"/ });
   });
 });

@@ -106,6 +106,33 @@ test('a truncated, damaged or foreign file is STORAGE_DAMAGED, never an empty st
   await assert.rejects(embeddedStorage({ path: join(path, 'nowhere', 'x'), key }), { code: 'STORAGE_FAILED' });
 });
 
+test('an error names the file, and says whether trying again can help', async (t) => {
+  const [path, key] = [await place(t), randomBytes(32)];
+  const open = (options) => embeddedStorage({ path, key, ...options }).then(assert.fail, (error) => error);
+  const missing = join(path, 'nowhere\n', '$&');
+  const failed = await open({ path: missing });
+  assert.deepEqual([failed.code, failed.retryable], ['STORAGE_FAILED', true]);
+  assert.ok(failed.message.includes(JSON.stringify(missing)) && !failed.message.includes('\n'), failed.message);
+  const storage = await embeddedStorage({ path, key });
+  const locked = await open({});
+  await storage.close();
+  const wrong = await open({ key: randomBytes(32) });
+  await writeFile(path, '');
+  const damaged = await open({});
+  assert.deepEqual([locked, wrong, damaged].map(({ code, retryable }) => [code, retryable]), [['STORAGE_LOCKED', false], ['STORAGE_KEY', false], ['STORAGE_DAMAGED', false]]);
+  for (const { message } of [locked, wrong, damaged]) assert.ok(message.includes(JSON.stringify(path)), message);
+});
+
+test('a passphrase opens the file in whichever Unicode form it is typed', async (t) => {
+  const path = await place(t);
+  const made = await embeddedStorage({ path, passphrase: 'caf\u00e9' });
+  const pair = await made.identity.getIdentityKeyPair('alice');
+  await made.close();
+  const again = await embeddedStorage({ path, passphrase: 'cafe\u0301' });
+  assert.deepEqual(await again.identity.getIdentityKeyPair('alice'), pair);
+  await again.close();
+});
+
 test('it keeps every rule of the conformance kit', async (t) => {
   const [path, key] = [await place(t), randomBytes(32)];
   const storage = await embeddedStorage({ path, key });
@@ -149,4 +176,7 @@ test('wrong options are INVALID_ARGUMENT', () => {
   for (const options of [undefined, {}, { path: 'x' }, { key }, { path: '', key }, { path: 'x', key: 'y' }, { path: 'x', key: randomBytes(31) }, { path: 'x', key, passphrase: 'z' }, { path: 'x', passphrase: '' }, { path: 'x', key, extra: 1 }]) {
     assert.throws(() => embeddedStorage(options), { code: 'INVALID_ARGUMENT' });
   }
+  assert.throws(() => embeddedStorage({ path: 'x' }), { message: 'options must hold either key or passphrase: neither key nor passphrase is given.' });
+  assert.throws(() => embeddedStorage({ path: 'x', key, passphrase: 'z' }), { message: /: both key and passphrase are given\.$/ });
+  assert.throws(() => embeddedStorage({ path: 'x', key: randomBytes(16) }), { message: 'key must be a Buffer of 32 bytes, not 16 bytes.' });
 });

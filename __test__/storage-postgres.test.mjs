@@ -11,6 +11,7 @@ import { generateKeyPair } from '@stvor/sdk/ratchet';
 import { checkAdapters } from '@stvor/sdk/testing';
 import pg from 'pg';
 import { program, root } from './support/child.mjs';
+import { warnings } from './support/collect.mjs';
 import { proxyTo } from './support/proxy.mjs';
 import { appOn, mockRelay } from './support/relays.mjs';
 import { services } from './support/services.mjs';
@@ -104,7 +105,7 @@ describe('the storage keeps every rule of the conformance suite', () => {
     const schema = newSchema();
     const make = () => {
       const storage = postgresStorage({ connectionString: databaseUrl, schema, passphrase: 'correct horse battery staple' });
-      const replay = redisReplayCache({ url: running.redisUrl, prefix: schema, ttlSeconds: 20 });
+      const replay = redisReplayCache({ url: running.redisUrl, prefix: schema });
       t.after(() => Promise.all([storage.close(), replay.close()]));
       return { ...storage, replay };
     };
@@ -303,7 +304,7 @@ describe('the tables', () => {
     const schema = newSchema();
     await open(t, schema).sessions.load('bob', 'alice');
     await admin.query(`UPDATE "${schema}".settings SET value = '\\x63' WHERE name = 'layout'`);
-    await assert.rejects(open(t, schema).sessions.load('bob', 'alice'), { code: 'STORAGE_FAILED', message: /later version/ });
+    await assert.rejects(open(t, schema).sessions.load('bob', 'alice'), { code: 'STORAGE_DAMAGED', message: /later version/, retryable: false });
   });
 
   test('are apart for each schema', async (t) => {
@@ -331,7 +332,8 @@ describe('identities', () => {
     for (const right of [{ key }, { passphrase: 'right' }]) {
       const schema = newSchema();
       const made = await pairOf(open(t, schema, right));
-      for (const wrong of [{ key: randomBytes(32) }, { passphrase: 'wrong' }]) {
+      const printed = warnings(t);
+      for (const wrong of [{ key: randomBytes(32) }, { passphrase: 'wrong' }, {}]) {
         const storage = open(t, schema, wrong);
         for (const user of ['alice', 'bob']) {
           await assert.rejects(pairOf(storage, user), { code: 'STORAGE_KEY', retryable: false });
@@ -340,6 +342,7 @@ describe('identities', () => {
       const { rows } = await admin.query(`SELECT count(*)::int AS count FROM "${schema}".identities`);
       assert.equal(rows[0].count, 1);
       assert.deepEqual(await pairOf(open(t, schema, right)), made);
+      assert.equal(printed.size, 0, 'nothing is said of unsealed identities where they are sealed');
     }
   });
 
@@ -357,6 +360,12 @@ describe('identities', () => {
       { ...given, privateKey: given.privateKey.subarray(1) },
     ];
     for (const pair of wrong) await assert.rejects(storage.identity.importIdentityKeyPair(pair, 'bob'), { code: 'INVALID_ARGUMENT' });
+  });
+
+  test('open by the same passphrase in whichever Unicode form it is typed', async (t) => {
+    const schema = newSchema();
+    const made = await pairOf(open(t, schema, { passphrase: 'caf\u00e9' }));
+    assert.deepEqual(await pairOf(open(t, schema, { passphrase: 'cafe\u0301' })), made);
   });
 
   test('moved to another user, or altered, are refused', async (t) => {
@@ -388,6 +397,15 @@ describe('identities', () => {
     assert.deepEqual(await pairOf(sealed), { publicKey: clear.public_key, privateKey: clear.private_key });
     await assert.rejects(pairOf(open(t, schema, {})), { code: 'STORAGE_KEY' });
   });
+
+  test("in clear are told of through the app's own warn", async (t) => {
+    const [relay, told] = [await mockRelay(t), []];
+    const storageAdapters = { ...open(t, newSchema(), {}) };
+    const printed = warnings(t);
+    const app = await appOn(t, relay, { productionMode: true, storageAdapters, warn: (message, code) => told.push(code) });
+    await app.connect('alice');
+    assert.deepEqual([told, printed.size], [['STVOR_UNSEALED_IDENTITY'], 0]);
+  });
 });
 
 describe('fingerprints', () => {
@@ -416,11 +434,11 @@ describe('fingerprints', () => {
 describe('replays', () => {
   test('are remembered for ttlSeconds of the database', async (t) => {
     const schema = newSchema();
-    const { replay } = open(t, schema, { key, ttlSeconds: 77 });
+    const { replay } = open(t, schema, { key, ttlSeconds: 377 });
     const nonce = randomBytes(12);
     assert.equal(await replay.checkAndMark('bob', nonce, 'alice'), false);
     const { rows: [{ left }] } = await admin.query(`SELECT extract(epoch FROM expires_at - now())::float8 AS left FROM "${schema}".nonces`);
-    assert.ok(left > 70 && left <= 77, String(left));
+    assert.ok(left > 370 && left <= 377, String(left));
     assert.equal(await replay.checkAndMark('bob', nonce, 'alice'), true);
     await admin.query(`UPDATE "${schema}".nonces SET expires_at = now() - interval '1 second'`);
     assert.equal(await replay.checkAndMark('bob', nonce, 'alice'), false);
@@ -541,7 +559,7 @@ describe('failures', () => {
       undefined, {}, { pool, connectionString: databaseUrl }, { pool: {} }, { connectionString: '' }, { pool, schema: '' },
       { pool, schema: 'a"b' }, { pool, schema: 'pg_x' }, { pool, schema: '1a' }, { pool, schema: 'x'.repeat(64) },
       { pool, key: randomBytes(16) }, { pool, key: 'x'.repeat(32) }, { pool, passphrase: '' }, { pool, passphrase: 7 }, { pool, passphrase: null },
-      { pool, key, passphrase: 'x' }, { pool, ttlSeconds: 0 }, { pool, table: 'x' },
+      { pool, key, passphrase: 'x' }, { pool, ttlSeconds: 0 }, { pool, ttlSeconds: 299 }, { pool, table: 'x' },
     ];
     for (const options of wrong) assert.throws(() => postgresStorage(options), { code: 'INVALID_ARGUMENT' });
     const { sessions, identity, replay, tofu } = postgresStorage({ pool, key });

@@ -59,6 +59,17 @@ for (const name of Object.keys(redisClients)) {
       assert.deepEqual(await cache.checkAndMarkMany('alice', [...marks].reverse()), marks.map(() => true));
     });
 
+    test('ready() resolves while it is connected, leaves nothing, and rejects otherwise', { timeout: 20_000 }, async (t) => {
+      const { client, end } = await redisClients[name](redisUrl);
+      const cache = redisReplayCache({ client, prefix: `${prefix}-probe` });
+      assert.equal(await cache.ready(), undefined);
+      await cache.ready();
+      const ttl = await admin.ttl(`${prefix}-probe:ready`);
+      assert.ok(ttl <= 1 && ttl !== -1, String(ttl));
+      await end();
+      await assert.rejects(cache.ready());
+    });
+
     test('a lost connection rejects, and nothing is taken for new or seen', { timeout: 20_000 }, async (t) => {
       const proxy = await proxyTo(t, redisUrl);
       const { client, end } = await redisClients[name](proxy.url);
@@ -75,11 +86,11 @@ describe('keys', () => {
   test('are prefix, user, peer and nonce, readable, and expire', async (t) => {
     const client = await connected(t, 'redis 6');
     const bytes = Buffer.from('00112233445566778899aabb', 'hex');
-    await redisReplayCache({ client, prefix, ttlSeconds: 77 }).checkAndMark('bob:1', bytes, 'alice@example.com');
+    await redisReplayCache({ client, prefix, ttlSeconds: 377 }).checkAndMark('bob:1', bytes, 'alice@example.com');
     const key = `${prefix}:replay:alice%40example.com:bob%3A1:00112233445566778899aabb`;
     assert.equal(await admin.get(key), '1');
     const ttl = await admin.ttl(key);
-    assert.ok(ttl > 70 && ttl <= 77, String(ttl));
+    assert.ok(ttl > 370 && ttl <= 377, String(ttl));
   });
 
   test('last five minutes unless said otherwise', async (t) => {
@@ -171,10 +182,12 @@ describe('arguments', () => {
 
   test('that cannot be right are refused', () => {
     const wrong = [
-      undefined, null, {}, { client, url: redisUrl }, { client: {} }, { client: 7 }, { url: '' }, { client, prefix: '' },
-      { client, ttlSeconds: 0 }, { client, ttlSeconds: 1.5 }, { client, ttlSeconds: 2 ** 31 }, { client, ttl: 300 },
+      undefined, null, {}, { client, url: redisUrl }, { client: {} }, { client: 7 }, { url: '' }, { url: 'http://localhost:6379' }, { url: 'localhost:6379' }, { url: 7 }, { client, prefix: '' },
+      { client, ttlSeconds: 0 }, { client, ttlSeconds: 299 }, { client, ttlSeconds: 1.5 }, { client, ttlSeconds: 2 ** 31 }, { client, ttl: 300 },
     ];
     for (const options of wrong) assert.throws(() => redisReplayCache(options), { code: 'INVALID_ARGUMENT' });
+    assert.throws(() => redisReplayCache({}), { message: /^options must .*: neither client nor url is given\.$/ });
+    assert.throws(() => redisReplayCache({ client, url: redisUrl }), { message: /: both client and url are given\.$/ });
   });
 
   test('of calls are checked before Redis is asked', async () => {

@@ -1,6 +1,10 @@
 // The documentation's Redis + PostgreSQL set-up: adapters of your own in production mode. It runs as it stands, on
 // local services and `npx @stvor/sdk mock-relay`. docs/STORAGE.md says where it differs from the documentation, and why.
+//
+// Environment, all optional: REDIS_URL, DATABASE_URL, STVOR_RELAY_URL, STVOR_APP_TOKEN, and IDENTITY_KEY, 32 bytes as
+// 64 hexadecimal digits that seal the private identity keys. Without it the file identity.key is used, and made once.
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createApp, generateKeyPair } from '@stvor/sdk';
 import Redis from 'redis';
 import { Pool } from 'pg';
@@ -20,8 +24,14 @@ await pg.query(`
   CREATE TABLE IF NOT EXISTS fingerprints (user_id TEXT, peer_id TEXT, fingerprint TEXT NOT NULL, PRIMARY KEY (user_id, peer_id));
 `);
 
-// Your KMS: here a key of 32 bytes in the environment, as hex.
-const kmsKey = Buffer.from(process.env.IDENTITY_KEY ?? '', 'hex');
+// Your KMS: here a key of 32 bytes, for ever the same, from the environment or a file.
+const kmsKey = Buffer.from(process.env.IDENTITY_KEY ?? keyFile('identity.key'), 'hex');
+if (kmsKey.length !== 32) throw new Error('IDENTITY_KEY, or the file identity.key, must be 64 hexadecimal digits.');
+
+function keyFile(path) {
+  if (!existsSync(path)) writeFileSync(path, randomBytes(32).toString('hex'), { flag: 'wx', mode: 0o600 });
+  return readFileSync(path, 'utf8');
+}
 
 function encrypt(bytes, context) {
   const nonce = randomBytes(12);
@@ -80,6 +90,13 @@ const tofuStore = {
   async verifyFingerprint(peerId, fingerprint, userId) {
     const result = await pg.query('SELECT fingerprint FROM fingerprints WHERE user_id = $1 AND peer_id = $2', [userId, peerId]);
     return result.rows[0] ? result.rows[0].fingerprint === fingerprint : null;
+  },
+  // app.trust() was called: the only way to change a fingerprint.
+  async replaceFingerprint(peerId, fingerprint, userId) {
+    await pg.query(
+      'INSERT INTO fingerprints (user_id, peer_id, fingerprint) VALUES ($1, $2, $3) ON CONFLICT (user_id, peer_id) DO UPDATE SET fingerprint = $3',
+      [userId, peerId, fingerprint],
+    );
   },
 };
 

@@ -4,7 +4,8 @@
 const { isUint8Array } = require('node:util').types;
 const { StvorError, invalidArgument, keepCause } = require('./errors.js');
 const { fileOf } = require('./storage/embedded.js');
-const { METHODS, STORES: KINDS, takesUser } = require('./storage/interfaces.js');
+const { METHODS, STORES: KINDS, answered, takesUser } = require('./storage/interfaces.js');
+const { warnThrough } = require('./storage/warnings.js');
 const { Overdue, Turns } = require('./turns.js');
 
 /** Where a user's store is, as the addon's `chooseStores` takes it. */
@@ -30,6 +31,7 @@ const served = new WeakMap();
 class Storage {
   #given;
   #production;
+  #warn;
   #warnOnce;
   /** The four adapters of each user who has come. */
   #adapters = new Map();
@@ -37,9 +39,20 @@ class Storage {
   #owners = new Map();
   #turns = new Map();
 
-  constructor(given, { production, warnOnce }) {
+  /** What an application gave: a promise of adapters is awaited, so that what is wrong with them is known at once. */
+  static async open(given, options) {
+    const adapters = typeof given === 'function' ? given : ((await madeBy('storageAdapters', () => given)) ?? {});
+    if (typeof adapters === 'function') return new Storage(adapters, options);
+    if (typeof adapters !== 'object') throw invalidArgument('storageAdapters', 'an object with adapters', adapters);
+    const storage = new Storage(adapters, options);
+    await storage.#assertReady(adapters);
+    return storage;
+  }
+
+  constructor(given, { production, warn, warnOnce }) {
     this.#given = given;
     this.#production = production;
+    this.#warn = warn;
     this.#warnOnce = warnOnce;
     if (typeof given !== 'function') this.#complete(given);
   }
@@ -48,6 +61,7 @@ class Storage {
   async choose(userId) {
     const given = typeof this.#given === 'function' ? await this.#made(userId) : this.#given;
     const adapters = this.#complete(given);
+    if (given !== this.#given) await this.#assertReady(adapters);
     const shared = KINDS.filter((kind) => adapters[kind] && this.#isOthers(kind, adapters[kind], userId));
     if (shared.length > 0) throw storageShared(shared);
     this.#serve(userId, adapters.sessions);
@@ -77,11 +91,17 @@ class Storage {
   }
 
   async #made(userId) {
-    const given = await this.#given(userId);
+    const given = await madeBy(`storageAdapters('…')`, () => this.#given(userId));
     if (typeof given !== 'object' || given === null) {
       throw invalidArgument(`storageAdapters('…')`, 'an object with adapters', given);
     }
     return given;
+  }
+
+  /** In production a store that cannot work is found at the start, where it has a method to say so. */
+  async #assertReady(adapters) {
+    if (!this.#production) return;
+    await Promise.all(KINDS.filter((kind) => typeof adapters[kind].ready === 'function').map((kind) => isReady(kind, adapters[kind])));
   }
 
   #isOthers(kind, adapter, userId) {
@@ -99,6 +119,7 @@ class Storage {
       if (pieces.length === 0) complete[kind] = given[kind];
       else this.#warnOnce(kind, `Development mode: without storageAdapters.${pieces[0]}, ${MEMORY_ONLY[kind]}.`);
     }
+    for (const adapter of Object.values(complete)) warnThrough(adapter, this.#warn);
     return complete;
   }
 
@@ -214,12 +235,43 @@ async function pin({ tofu }, userId, [peerId, fingerprint]) {
 
 /** The application has accepted another fingerprint. */
 async function repin({ tofu }, userId, [peerId, fingerprint]) {
-  if (typeof tofu.replaceFingerprint === 'function') await tofu.replaceFingerprint(peerId, fingerprint, userId);
-  else await tofu.storeFingerprint(peerId, fingerprint, userId);
-  if ((await tofu.verifyFingerprint(peerId, fingerprint, userId)) !== true) {
-    throw new Nonsense('the tofu adapter keeps the former fingerprint; give it replaceFingerprint(peerId, fingerprint)');
+  const row = [peerId, fingerprint, userId];
+  if (typeof tofu.replaceFingerprint === 'function') {
+    await tofu.replaceFingerprint(...row);
+    if ((await tofu.verifyFingerprint(...row)) !== true) throw keepsFormer(peerId, 'Let tofu.replaceFingerprint(peerId, fingerprint, userId) replace what is stored');
+    return ['storeDone'];
   }
+  const [stored] = await Promise.allSettled([(async () => tofu.storeFingerprint(...row))()]);
+  const matches = await tofu.verifyFingerprint(...row);
+  if (matches !== true && stored.status === 'rejected' && matches !== false) throw stored.reason;
+  if (matches !== true) throw keepsFormer(peerId, 'Give the tofu adapter replaceFingerprint(peerId, fingerprint, userId), which replaces what is stored', stored.reason);
   return ['storeDone'];
+}
+
+function keepsFormer(peerId, action, cause) {
+  const details = { peerId, ...(cause !== undefined && { cause }) };
+  const message = `The tofu adapter keeps the former fingerprint of "${peerId}".`;
+  return new StvorError('STORAGE_FAILED', message, `${action}, then call app.trust() again.`, false, details);
+}
+
+/** The adapters that the application's own code makes. */
+async function madeBy(name, make) {
+  try {
+    return await make();
+  } catch (cause) {
+    if (cause instanceof StvorError) throw cause;
+    throw new StvorError('STORAGE_FAILED', `${name} gave no adapters, but an error.`, 'See its cause, and try again.', true, { cause });
+  }
+}
+
+async function isReady(kind, adapter) {
+  const name = `storageAdapters.${kind}.ready()`;
+  try {
+    await answered(name, () => adapter.ready());
+  } catch (cause) {
+    if (cause instanceof StvorError) throw cause;
+    throw new StvorError('STORAGE_FAILED', `${name} says that the store cannot work.`, 'Check the store and its connection, then try again.', true, { cause });
+  }
 }
 
 /** `[a, b, c, d]` as `[[a, b], [c, d]]`. */
@@ -260,7 +312,7 @@ function storageShared(kinds) {
   return new StvorError(
     'STORAGE_SHARED',
     `${names} would keep two users of this app in the same rows.`,
-    'Let the methods take the user id, which is their last argument, and keep it with each row; or give storageAdapters as a function (userId) => adapters.',
+    'Let the methods take the user id, which is their last argument, and keep it with each row; say perUser: true on an adapter that does so without declaring the parameter; or give storageAdapters as a function (userId) => adapters.',
   );
 }
 

@@ -18,11 +18,13 @@ class StvorApp {
   #closing;
   #changes = new IdentityChanges();
   #attestations;
+  #warn;
 
   constructor(token, link, metrics) {
     if (token !== MADE_BY_APP) throw clientNotReady();
     this.#link = link;
     this.#attestations = new Attestations(link.native, metrics);
+    this.#warn = metrics.warn;
   }
 
   async connect(userId) {
@@ -46,7 +48,7 @@ class StvorApp {
       leaving.then(forget, forget);
     };
     const changes = new IdentityChanges(this.#changes);
-    const entering = () => enter(this.#link, userId, changes, onLeave);
+    const entering = () => enter(this.#link, userId, { changes, warn: this.#warn, onLeave });
     user.client = Promise.resolve(earlier?.leaving).then(entering);
     user.client.catch(forget);
     this.#users.set(userId, user);
@@ -111,8 +113,8 @@ class StvorApp {
 }
 disposable(StvorApp);
 
-async function enter(link, userId, changes, onLeave, afterwards) {
-  const inbox = new Inbox();
+async function enter(link, userId, { changes, warn, onLeave, afterwards }) {
+  const inbox = new Inbox(warn);
   const { client: native, number } = await link.connect(userId, inbox);
   inbox.open(
     (count) => native.handled(count),
@@ -131,8 +133,7 @@ async function open(config) {
   const warn = check.warner(config);
   const logging = Logger.check(config);
   check.warnAboutConfig(config, warn);
-  // Awaited where it is a promise, as embeddedStorage's: what is wrong with it is known before anybody connects.
-  const storage = new Storage((await storageAdapters) ?? {}, { production, warnOnce: check.warnOnce(warn, config) });
+  const storage = await Storage.open(storageAdapters, { production, warn, warnOnce: check.warnOnce(warn, config) });
   check.productionRelay(config);
   logToStderr(warn);
   return [await Link.open(native, storage, Logger.of(logging, warn)), { backendUrl, production, warn }];
@@ -157,7 +158,8 @@ async function connect(options) {
       await link.close();
     };
     try {
-      return await enter(link, userId, new IdentityChanges(), () => {}, close);
+      const parts = { changes: new IdentityChanges(), warn: metrics.warn, onLeave: () => {}, afterwards: close };
+      return await enter(link, userId, parts);
     } catch (error) {
       await link.close();
       throw error;

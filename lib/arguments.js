@@ -173,11 +173,25 @@ function config(value) {
   if (value.storageAdapters !== undefined && typeof value.storageAdapters !== 'function') {
     object('storageAdapters', value.storageAdapters);
   }
+  if (isClass(value.storageAdapters)) throw storageClass();
   if (value.warn !== undefined) handler('warn', value.warn);
   const production = boolean('productionMode', value.productionMode, false);
   boolean('allowInsecureRelay', value.allowInsecureRelay, false);
   const legacyPeers = oneOf('legacyPeers', value.legacyPeers, LEGACY_PEERS, production ? 'refuse' : 'allow');
   return { ...native, refuseLegacyPeers: legacyPeers === 'refuse' };
+}
+
+/** A class is a function too, but cannot be called; nothing else has a prototype that is fixed. */
+function isClass(value) {
+  return typeof value === 'function' && Object.getOwnPropertyDescriptor(value, 'prototype')?.writable === false;
+}
+
+function storageClass() {
+  return new StvorError(
+    'INVALID_ARGUMENT',
+    'storageAdapters is a class, which cannot be called without new.',
+    'Give an object with the four adapters, or a function (userId) => adapters.',
+  );
 }
 
 /** What production mode asks of the relay's address. */
@@ -222,11 +236,14 @@ function warnAboutConfig(value, warn) {
 /** What a configuration's warnings go through: its own `warn`, or Node.js's. */
 function warner(value) {
   if (value.warn === undefined) return warn;
+  const failed = (error) => warn(`The warn callback threw: ${error?.message}`, 'STVOR_WARN_FAILED');
   return (message, code) => {
     try {
-      value.warn(message, code);
+      // Of one line: what a cause says may have several.
+      const result = value.warn(message.replace(/\s*[\r\n]\s*/g, ' '), code);
+      if (typeof result?.then === 'function') result.then(undefined, failed);
     } catch (error) {
-      warn(`The warn callback threw: ${error?.message}`, 'STVOR_WARN_FAILED');
+      failed(error);
     }
   };
 }

@@ -1,6 +1,8 @@
 'use strict';
 // What the SDK throws and rejects with, and how native errors become it.
 
+const { isUint8Array } = require('node:util').types;
+
 /** Every code an error of this SDK can carry: the original's nine, then ours. */
 const CODES = [
   'INVALID_APP_TOKEN',
@@ -71,12 +73,21 @@ function invalidArgument(name, expected, value) {
   return new StvorError('INVALID_ARGUMENT', message, `Correct ${name} and call again.`);
 }
 
+/** An INVALID_ARGUMENT unless exactly one of two options is given that take each other's place. */
+function assertOneOf(name, options, [one, other]) {
+  const count = [one, other].filter((option) => options[option] !== undefined).length;
+  if (count === 1) return;
+  const given = count === 0 ? `neither ${one} nor ${other} is given` : `both ${one} and ${other} are given`;
+  throw new StvorError('INVALID_ARGUMENT', `${name} must hold either ${one} or ${other}: ${given}.`, `Give one of ${one} and ${other}.`);
+}
+
 function describe(value) {
   if (value === null) return 'null';
   if (value === undefined) return 'undefined';
   if (value === '') return 'an empty string';
   if (typeof value === 'string') return `a string of ${value.length} characters`;
   if (typeof value === 'number') return String(value);
+  if (isUint8Array(value)) return value.length === 1 ? '1 byte' : `${value.length} bytes`;
   if (Array.isArray(value)) return 'an array';
   if (typeof value === 'object') return 'an object';
   return `a ${typeof value}`;
@@ -139,4 +150,4 @@ function unpack(error) {
   }
 }
 
-module.exports = { StvorError, STVOR_ERRORS, invalidArgument, clientNotReady, fromNative, keepCause, calling };
+module.exports = { StvorError, STVOR_ERRORS, assertOneOf, invalidArgument, clientNotReady, fromNative, keepCause, calling };

@@ -5,6 +5,7 @@ const { timingSafeEqual } = require('node:crypto');
 const { isUint8Array } = require('node:util').types;
 const check = require('./arguments.js');
 const { StvorError, calling, fromNative, invalidArgument } = require('./errors.js');
+const { answered } = require('./storage/interfaces.js');
 const native = require('../platform.js').binding();
 
 const OPTIONS = ['userId', 'identity', 'sessions', 'storageAdapters'];
@@ -14,8 +15,6 @@ const METHODS = {
   sessions: ['load', 'save'],
   tofu: ['verifyFingerprint', 'storeFingerprint'],
 };
-/** How long one call of a store may take, as everywhere. */
-const STORE_MS = 10_000;
 /** P-256: a public key as it stands in every record of 3.0.0. Those of 2.4 have 32 bytes. */
 const PUBLIC_KEY_BYTES = 65;
 
@@ -139,18 +138,12 @@ function adaptersOf(given) {
 
 /** Calls a store, for so long; what it throws is the cause of a STORAGE_FAILED. */
 async function stored(name, call) {
-  let timer;
-  const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${name} did not answer within ${STORE_MS} ms`)), STORE_MS);
-  });
   try {
-    return await Promise.race([(async () => call())(), late]);
+    return await answered(name, call);
   } catch (cause) {
     if (cause instanceof StvorError) throw cause;
     const message = `A store failed during the import: ${name}.`;
     throw new StvorError('STORAGE_FAILED', message, 'Check the storage adapter and import again: what is there already is left alone.', true, { cause });
-  } finally {
-    clearTimeout(timer);
   }
 }
 

@@ -30,7 +30,13 @@ class Inbox {
   #closed = false;
   #delivered = false;
   #holdUntil;
+  #warn;
   #warned = new Set();
+
+  /** `warnWith(message, code)` gets the errors that no handler gets. */
+  constructor(warnWith = warn) {
+    this.#warn = warnWith;
+  }
 
   /**
    * Says that the client is connected. What has come, apart from messages, is handed on in the next
@@ -200,7 +206,7 @@ class Inbox {
     this.#warned.add(error.code);
     const cause = error.cause === undefined ? '' : ` ${causeText(error.cause)}`;
     const text = `${error.message}${cause} Further ones are not printed: subscribe with client.onError().`;
-    warn(text, error.code);
+    this.#warn(text, error.code);
   }
 
   /** No handler is called any more; what waits is dropped. */

@@ -2,7 +2,7 @@
 
 const { isUint8Array } = require('node:util').types;
 const check = require('./arguments.js');
-const { calling, invalidArgument } = require('./errors.js');
+const { StvorError, calling, invalidArgument } = require('./errors.js');
 const native = require('../platform.js').binding();
 
 /** Lower-case hex SHA-256 of an identity key, given as bytes or as base64url text. */
@@ -37,8 +37,9 @@ const ATTESTATION_FIELDS = [
 ];
 const KNOWN_OPTIONS = ['lastSequenceNumber', 'lastMetrics', 'seen', 'now'];
 
-/** Judges an attestation of any shape; throws for options only, which are the backend's own. */
+/** Judges an attestation of any shape; throws for the token and options only, which are the backend's own. */
 function verifyAttestation(attestation, appToken, options) {
+  if (typeof appToken !== 'string' || appToken === '') throw invalidArgument('appToken', 'the AppToken that the sender is known by', appToken);
   const known = knownOptions(options);
   let text;
   try {
@@ -46,7 +47,7 @@ function verifyAttestation(attestation, appToken, options) {
   } catch {
     // A getter that throws, a cycle, a BigInt.
   }
-  if (typeof text !== 'string' || typeof appToken !== 'string') return refused('Malformed attestation');
+  if (typeof text !== 'string') return refused('Malformed attestation');
   const { seen, ...rest } = known;
   const problem = calling(() => native.verifyAttestation(text, appToken, rest));
   if (problem !== null) return refused(problem);
@@ -61,11 +62,19 @@ function refused(reason) {
 
 /** Asks a function; a Set remembers what it was asked. */
 function wasSeen(seen, attestationId) {
-  if (typeof seen === 'function') return Boolean(seen(attestationId));
+  if (typeof seen === 'function') return Boolean(atOnce(seen(attestationId)));
   if (seen === undefined) return false;
   const before = seen.has(attestationId);
   seen.add(attestationId);
   return before;
+}
+
+/** A promise is true whatever it resolves to. */
+function atOnce(answer) {
+  if (typeof answer?.then !== 'function') return answer;
+  Promise.resolve(answer).catch(() => {}); // nobody else hears of it
+  const why = 'seen must be a function that answers at once, and returns a promise.';
+  throw new StvorError('INVALID_ARGUMENT', why, 'Ask your database before verifyAttestation(), and let seen return what it said.');
 }
 
 function knownOptions(value) {

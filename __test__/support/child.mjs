@@ -15,10 +15,10 @@ export function withoutMemoryWarnings(stderr) {
  * Starts a program: a file's path, or with `code` the text of an ES module. Ends after the test.
  * `line(predicate)` waits for a line of stdout, `ended` for `{ code, signal, lines, stderr, ms }`.
  */
-export function program(t, { file, code, args = [], env = {}, type = 'module' }) {
+export function program(t, { file, code, args = [], env = {}, cwd = root, type = 'module' }) {
   const started = performance.now();
   const nodeArgs = code === undefined ? [file, ...args] : [`--input-type=${type}`, '--eval', code, ...args];
-  const child = spawn(process.execPath, nodeArgs, { cwd: root, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, nodeArgs, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   const lines = [];
   const waiting = new Set();
   let [rest, stderr] = ['', ''];

@@ -20,7 +20,7 @@ import {
 } from '@stvor/sdk';
 import type { Attestation, AttestationVerdict, IdentityChange, ImportAdapters, LegacyImport, Unsubscribe } from '@stvor/sdk';
 import type { AppMetrics, LogFunction, LogLevel } from '@stvor/sdk';
-import type { DecryptedMessage, ErrorCode, IIdentityStore, Metrics, PostgresStorage, Receipt, SendResult, StorageAdapters, StvorAppConfig } from '@stvor/sdk';
+import type { DecryptedMessage, ErrorCode, IdentityKeysStore, IIdentityStore, Metrics, PostgresStorage, Receipt, SendResult, StorageAdapters, StvorAppConfig } from '@stvor/sdk';
 import { decryptMessage, encryptMessage, establishSession, generateKeyPair } from '@stvor/sdk/ratchet';
 import type { KeyPair, SessionState } from '@stvor/sdk/ratchet';
 import { startMockRelay } from '@stvor/sdk/mock-relay';
@@ -96,6 +96,26 @@ try {
 }
 
 const store: IIdentityStore = { loadIdentityKeys: async () => null, saveIdentityKeys: async () => {} };
+// The documentation's interface of the same name is for apps.
+const documented: IIdentityStore = { async getIdentityKeyPair() { return generateKeyPair(); } };
+const perUser: IIdentityStore = { getIdentityKeyPair: async (userId) => (userId === '' ? generateKeyPair() : generateFromRoot()) };
+await createApp({ ...config, storageAdapters: { identity: documented } });
+await createApp({ ...config, storageAdapters: async () => ({ identity: perUser }) });
+class Identities implements IIdentityStore {
+  async getIdentityKeyPair() { return generateKeyPair(); }
+}
+class Keys implements IIdentityStore {
+  async loadIdentityKeys() { return null; }
+  async saveIdentityKeys() {}
+}
+await createApp({ ...config, storageAdapters: { identity: new Identities() } });
+const kept = new CryptoSessionManager('alice', new Keys());
+const inClear: IdentityKeysStore = new Keys();
+// @ts-expect-error a session store is none of both
+await createApp({ ...config, storageAdapters: { identity: { save() {}, load: () => null } } });
+// @ts-expect-error none of both
+const neither: IIdentityStore = { getIdentityKeypair: () => null };
+void [kept, new CryptoSessionManager('bob', inClear), neither];
 declare const stores: ImportAdapters;
 const manager = new CryptoSessionManager('alice', store);
 await manager.initialize();
@@ -166,12 +186,13 @@ const adapters: StorageAdapters = { ...storage, replay: cache };
 const own: StorageAdapters = {
   identity: { getIdentityKeyPair: async () => generateKeyPair() },
   sessions: { save() {}, load: () => null },
-  replay: { checkAndMark: (peerId, nonce, userId) => nonce.length === peerId.length + userId.length },
+  replay: { ready: async () => {}, checkAndMark: (peerId, nonce, userId) => nonce.length === peerId.length + userId.length },
   tofu: { storeFingerprint: async () => {}, verifyFingerprint: async (_peerId, fingerprint) => fingerprint === '' || null },
 };
 const report: ConformanceReport = await checkAdapters(own, { reopen: () => own, only: ['replay'], oneWriter: true });
 await checkAdapters((userId) => (userId === 'alice' ? adapters : own));
 for (const { name, run } of adapterCases({ replay: cache })) console.log(name, (await run())?.skipped, report.passed);
+await Promise.all([cache.ready(), storage.sessions.ready()]);
 await storage.close();
 // @ts-expect-error one of the four is missing
 const incomplete: StorageAdapters = { identity: own.identity, sessions: own.sessions, replay: cache };

@@ -3,7 +3,7 @@
 
 const { timingSafeEqual } = require('node:crypto');
 const check = require('../arguments.js');
-const { StvorError, fromNative, invalidArgument } = require('../errors.js');
+const { StvorError, assertOneOf, fromNative, invalidArgument } = require('../errors.js');
 const native = require('../../platform.js').binding();
 
 const OPTIONS = ['path', 'key', 'passphrase'];
@@ -20,17 +20,16 @@ const files = new WeakMap();
 function embeddedStorage(options) {
   const { path, key, passphrase } = check.options('options', options, OPTIONS);
   if (typeof path !== 'string' || path === '') throw invalidArgument('path', 'the path of a file', path);
-  if ((key === undefined) === (passphrase === undefined)) {
-    throw invalidArgument('options', 'an object with either key or passphrase', options);
-  }
+  assertOneOf('options', options, ['key', 'passphrase']);
   if (passphrase !== undefined && (typeof passphrase !== 'string' || passphrase === '')) {
     throw invalidArgument('passphrase', 'a string that is not empty', passphrase);
   }
   const secret = key === undefined ? undefined : keyOf(key);
-  const opening = native.NativeEmbedded.open(path, secret, passphrase).catch((error) => {
-    throw fromNative(error);
+  // One text has several forms in Unicode, and which of them is typed depends on the system.
+  const opening = native.NativeEmbedded.open(path, secret, passphrase?.normalize('NFC')).catch((error) => {
+    throw ofFile(path, error);
   });
-  const storage = adaptersOf(opening);
+  const storage = adaptersOf(path, opening);
   const opened = opening.then((file) => {
     secret?.fill(0);
     for (const adapter of Object.values(storage)) files.set(adapter, file);
@@ -47,13 +46,22 @@ function keyOf(value) {
   return Buffer.from(value);
 }
 
-function adaptersOf(opening) {
+/** What went wrong with the file, by the name that the caller knows it by. */
+function ofFile(path, error) {
+  const known = fromNative(error);
+  if (!(known instanceof StvorError) || !known.code.startsWith('STORAGE_')) return known;
+  const message = known.message.replace(/^The embedded file/, () => `The embedded file ${JSON.stringify(path)}`);
+  // The disk may have room later, and the directory be there.
+  return new StvorError(known.code, message, known.action, known.code === 'STORAGE_FAILED');
+}
+
+function adaptersOf(path, opening) {
   const call = async (method, ...values) => {
     const file = await opening;
     try {
       return await file[method](...values);
     } catch (error) {
-      throw fromNative(error);
+      throw ofFile(path, error);
     }
   };
   const close = () => opening.then((file) => file.close(), () => {});
@@ -90,6 +98,8 @@ function adaptersOf(opening) {
       },
     },
   };
+  // Spread, they are no promise any more that somebody awaits: production mode asks this.
+  for (const adapter of Object.values(storage)) Object.defineProperty(adapter, 'ready', { value: () => opening.then(() => {}) });
   // Not enumerable: `{ ...storage, replay }` is a set of adapters and nothing else.
   return Object.defineProperties(storage, {
     close: { value: close },

@@ -6,9 +6,9 @@ const check = require('../arguments.js');
 const { StvorError, invalidArgument } = require('../errors.js');
 const { generateKeyPair } = require('../../ratchet.js');
 const { SALT_BYTES, seal, unseal, wrongKey } = require('./sealing.js');
+const { warnOf } = require('./warnings.js');
 
 const PRIVATE_KEY_BYTES = 32;
-let warned = false;
 
 class PostgresIdentities {
   perUser = true;
@@ -81,9 +81,13 @@ class PostgresIdentities {
     return this.#select(user);
   }
 
+  /** Asks the database whether the secret is right, or that none is given. */
+  async assertKey() {
+    await this.#key();
+  }
+
   async #key() {
-    if (this.#secret === undefined) return warnOnce();
-    this.#sealingKey ??= sealingKey(this.#database, this.#secret);
+    this.#sealingKey ??= this.#secret === undefined ? this.#noKey() : sealingKey(this.#database, this.#secret);
     try {
       return await this.#sealingKey;
     } catch (error) {
@@ -91,22 +95,34 @@ class PostgresIdentities {
       throw error;
     }
   }
+
+  /** Identities in clear, which is said once; never where they were sealed before. */
+  async #noKey() {
+    const { rows: [row] } = await this.#database.query(
+      (schema) => `SELECT EXISTS (SELECT FROM ${schema}.identities WHERE sealed)::text AS sealed`,
+    );
+    if (row.sealed === 'true') throw wrongKey('Identities are sealed here, and there is no key or passphrase.');
+    const text = 'postgresStorage without key or passphrase keeps identities unsealed: whoever reads the database can read every session.';
+    warnOf(this, text, 'STVOR_UNSEALED_IDENTITY');
+  }
+}
+
+/** The salt of the sealing key and its check, in a database that has sealed identities. */
+async function sealingOf(database) {
+  const { rows } = await database.query((schema) => `SELECT value FROM ${schema}.settings WHERE name = 'sealing'`);
+  return rows[0]?.value;
 }
 
 /** Derives the key with the stored salt, and proves by a stored check that it is the one used before. */
 async function sealingKey(database, secret) {
-  const read = async () => {
-    const { rows } = await database.query((schema) => `SELECT value FROM ${schema}.settings WHERE name = 'sealing'`);
-    return rows[0]?.value;
-  };
   const check = ['key check'];
-  let stored = await read();
+  let stored = await sealingOf(database);
   if (stored === undefined) {
     const salt = randomBytes(SALT_BYTES);
     const value = Buffer.concat([salt, seal(await secret.derive(salt), Buffer.alloc(0), check)]);
     const sql = (schema) => `INSERT INTO ${schema}.settings VALUES ('sealing', $1) ON CONFLICT DO NOTHING`;
     await database.query(sql, [value]);
-    stored = await read();
+    stored = await sealingOf(database);
   }
   const key = await secret.derive(stored.subarray(0, SALT_BYTES));
   unseal(key, stored.subarray(SALT_BYTES), check);
@@ -159,14 +175,6 @@ function identityConflict() {
 
 function contextOf(user, publicKey) {
   return ['identity', user, publicKey];
-}
-
-function warnOnce() {
-  if (!warned) {
-    const text = 'postgresStorage without key or passphrase keeps identities unsealed: whoever reads the database can read every session.';
-    check.warn(text, 'STVOR_UNSEALED_IDENTITY');
-  }
-  warned = true;
 }
 
 module.exports = { PostgresIdentities };

@@ -90,7 +90,7 @@ INSERT INTO ${schema}.settings VALUES ('layout', '\\x0${LAYOUT}') ON CONFLICT DO
 
 function tooNew(name) {
   return new StvorError(
-    'STORAGE_FAILED',
+    'STORAGE_DAMAGED',
     `The tables in schema ${name} were made by a later version of this package.`,
     'Update @stvor/sdk in every process that uses them.',
   );

@@ -3,7 +3,7 @@
 // one PostgreSQL schema. Any number of processes may share it, also for one user.
 
 const check = require('../arguments.js');
-const { StvorError, invalidArgument } = require('../errors.js');
+const { StvorError, assertOneOf, invalidArgument } = require('../errors.js');
 const { installed } = require('./installed.js');
 const { PostgresFingerprints } = require('./postgres-fingerprints.js');
 const { PostgresIdentities } = require('./postgres-identities.js');
@@ -23,9 +23,7 @@ const BYTEA_COLUMNS = ['user_id', 'peer_id', 'state', 'nonce', 'public_key', 'pr
 function postgresStorage(options) {
   const given = check.options('options', options, OPTIONS);
   const { pool, connectionString, schema = 'stvor', ttlSeconds = 300 } = given;
-  if ((pool === undefined) === (connectionString === undefined)) {
-    throw invalidArgument('options', 'an object with either pool or connectionString', options);
-  }
+  assertOneOf('options', given, ['pool', 'connectionString']);
   quotedSchema(schema);
   const lifetime = seconds('ttlSeconds', ttlSeconds);
   const secret = secretOf(given);
@@ -37,6 +35,11 @@ function postgresStorage(options) {
     replay: new PostgresReplays(database, lifetime),
     tofu: new PostgresFingerprints(database),
   };
+  // Each may be used without the others.
+  for (const store of Object.values(storage)) {
+    const ready = () => (store === identity ? identity.assertKey() : database.query(() => 'SELECT 1'));
+    Object.defineProperty(store, 'ready', { value: async () => void (await ready()) });
+  }
   const close = async () => {
     await database.close(pool === undefined);
     await identity.wipe();

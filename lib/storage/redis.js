@@ -3,12 +3,16 @@
 // processes wins. Works with the clients of `redis` (4 and later) and `ioredis`, clusters included.
 
 const check = require('../arguments.js');
-const { StvorError, invalidArgument } = require('../errors.js');
+const { StvorError, assertOneOf, invalidArgument } = require('../errors.js');
 const { disposable } = require('../disposable.js');
 
 const OPTIONS = ['client', 'url', 'prefix', 'ttlSeconds'];
 /** Sixty-eight years: Redis refuses times that overflow its milliseconds. */
 const MAX_TTL_SECONDS = 2 ** 31 - 1;
+/** What the SDK relies on: a nonce forgotten earlier could be played again. */
+const MIN_TTL_SECONDS = 300;
+/** How long the key stays that shows whether Redis takes writes. */
+const PROBE_SECONDS = 1;
 /** Longer ids are hashed in keys, which Redis keeps in memory. */
 const MAX_PLAIN_ID = 96;
 
@@ -20,13 +24,11 @@ class RedisReplayCache {
 
   constructor(options) {
     const { client, url, prefix = 'stvor', ttlSeconds = 300 } = check.options('options', options, OPTIONS);
-    if ((client === undefined) === (url === undefined)) {
-      throw invalidArgument('options', 'an object with either client or url', options);
-    }
+    assertOneOf('options', { client, url }, ['client', 'url']);
     this.#prefix = text('prefix', prefix);
     this.#ttlSeconds = seconds('ttlSeconds', ttlSeconds);
     if (url === undefined) this.#client = clientOf(client);
-    else this.#connection = ownConnection(text('url', url));
+    else this.#connection = ownConnection(address(url));
   }
 
   /** The methods take the user's id: one cache serves any number of users. */
@@ -44,13 +46,18 @@ class RedisReplayCache {
     return this.#mark(marks.map(([peerId, nonce]) => this.#key(userId, peerId, nonce)));
   }
 
+  /** Resolves when Redis is connected and takes writes, which a replica does not. */
+  async ready() {
+    await this.#mark([`${this.#prefix}:ready`], PROBE_SECONDS);
+  }
+
   async close() {
     await this.#connection?.close();
   }
 
-  async #mark(keys) {
+  async #mark(keys, ttlSeconds = this.#ttlSeconds) {
     if (keys.length === 0) return [];
-    const mark = (client) => setAll(client, keys, this.#ttlSeconds);
+    const mark = (client) => setAll(client, keys, ttlSeconds);
     const answers = await (this.#connection === undefined ? mark(this.#client) : this.#connection.use(mark));
     return answers.map(seenBefore);
   }
@@ -123,9 +130,14 @@ function text(name, value) {
   throw invalidArgument(name, 'a non-empty string', value);
 }
 
+function address(value) {
+  if (typeof value === 'string' && /^rediss?:\/\//i.test(value)) return value;
+  throw invalidArgument('url', 'a redis:// or rediss:// address', value);
+}
+
 function seconds(name, value) {
-  if (Number.isInteger(value) && value >= 1 && value <= MAX_TTL_SECONDS) return value;
-  throw invalidArgument(name, `a whole number of seconds from 1 to ${MAX_TTL_SECONDS}`, value);
+  if (Number.isInteger(value) && value >= MIN_TTL_SECONDS && value <= MAX_TTL_SECONDS) return value;
+  throw invalidArgument(name, `a whole number of seconds from ${MIN_TTL_SECONDS} to ${MAX_TTL_SECONDS}`, value);
 }
 
 module.exports = { RedisReplayCache, redisReplayCache, seconds };

@@ -6,7 +6,7 @@
 const { createCipheriv, createDecipheriv, hkdfSync, randomBytes, scrypt } = require('node:crypto');
 const { promisify } = require('node:util');
 const check = require('../arguments.js');
-const { StvorError, invalidArgument } = require('../errors.js');
+const { StvorError, assertOneOf, invalidArgument } = require('../errors.js');
 
 const KEY_BYTES = 32;
 const SALT_BYTES = 16;
@@ -18,9 +18,7 @@ const SCRYPT = { N: 2 ** 15, r: 8, p: 3, maxmem: 64 * 2 ** 20 };
 
 /** The secret that the application gives: `{ derive(salt), wipe() }`, or undefined without one. */
 function secretOf({ key, passphrase }) {
-  if (key !== undefined && passphrase !== undefined) {
-    throw invalidArgument('passphrase', 'left out when there is a key', passphrase);
-  }
+  if (key !== undefined && passphrase !== undefined) assertOneOf('options', { key, passphrase }, ['key', 'passphrase']);
   if (key !== undefined) return keySecret(key);
   if (passphrase !== undefined) return passphraseSecret(passphrase);
   return undefined;
@@ -35,7 +33,8 @@ function keySecret(value) {
 }
 
 function passphraseSecret(value) {
-  const passphrase = Buffer.from(check.content('passphrase', value));
+  // One text has several forms in Unicode, and which of them is typed depends on the system.
+  const passphrase = Buffer.from(check.content('passphrase', typeof value === 'string' ? value.normalize('NFC') : value));
   if (passphrase.length === 0) throw invalidArgument('passphrase', 'a string or Buffer that is not empty', value);
   const derive = (salt) => promisify(scrypt)(passphrase, salt, KEY_BYTES, SCRYPT);
   return { derive, wipe: () => passphrase.fill(0) };

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use rand_core::Rng;
 use reqwest::StatusCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use stvor_protocol::metrics::{Attestation, AttestationPayload, Counters, MetricsKey};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -25,6 +25,11 @@ use crate::{Config, Error};
 
 /// Where a backend takes attestations, below its address.
 const PATH: &str = "/api/metrics/attest";
+/// How much of a refusal is read, and of its reason shown: a backend says it in a line.
+const MAX_REFUSAL_BYTES: usize = 4096;
+const MAX_REASON_CHARS: usize = 200;
+/// How long it may take to come: that it is a refusal is known before.
+const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
 /// Attests for one app.
 pub(crate) struct Attester {
@@ -44,6 +49,12 @@ struct Numbers {
     doubtful: bool,
 }
 
+/// What is looked at of a refusal.
+#[derive(Deserialize)]
+struct Refusal {
+    reason: String,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Body<'a> {
@@ -57,8 +68,8 @@ enum NotTaken {
     Unreached,
     /// It did not answer, or not whether it has it.
     Unanswered,
-    /// It refuses it.
-    Refused(StatusCode),
+    /// It refuses it, and may say why.
+    Refused { status: StatusCode, reason: Option<String> },
 }
 
 impl Attester {
@@ -111,10 +122,10 @@ impl Attester {
             let had_arrived = self.not_taken(number, &not_taken);
             match not_taken {
                 // It seems: the one before, under this number.
-                NotTaken::Refused(_) if had_arrived => before = Some(number),
-                NotTaken::Refused(status) => {
+                NotTaken::Refused { .. } if had_arrived => before = Some(number),
+                NotTaken::Refused { status, reason } => {
                     before.into_iter().for_each(|number| self.doubt(number));
-                    return Err(Error::metrics_rejected(status.as_u16()));
+                    return Err(Error::metrics_rejected(status.as_u16(), reason.as_deref()));
                 }
                 _ => return Err(Error::backend_unavailable()),
             }
@@ -129,9 +140,9 @@ impl Attester {
             match why {
                 NotTaken::Unreached => {}
                 NotTaken::Unanswered => numbers.doubtful = true,
-                NotTaken::Refused(_) => numbers.doubtful = false,
+                NotTaken::Refused { .. } => numbers.doubtful = false,
             }
-            let had_arrived = was_doubtful && matches!(why, NotTaken::Refused(_));
+            let had_arrived = was_doubtful && matches!(why, NotTaken::Refused { .. });
             if !had_arrived && numbers.next == number + 1 {
                 numbers.next = number;
             }
@@ -164,7 +175,10 @@ impl Attester {
             status if status.is_success() => Ok(()),
             status if status.is_server_error() => Err(NotTaken::Unanswered),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Err(NotTaken::Unreached),
-            status => Err(NotTaken::Refused(status)),
+            status => {
+                let reason = timeout(REFUSAL_TIME, reason_in(answer)).await.ok().flatten();
+                Err(NotTaken::Refused { status, reason })
+            }
         }
     }
 
@@ -185,6 +199,25 @@ impl Attester {
         // Nothing panics while holding it.
         step(&mut self.numbers.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// The `reason` in a refusal's JSON, where there is one.
+async fn reason_in(mut answer: reqwest::Response) -> Option<String> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.ok()? {
+        if body.len() + chunk.len() > MAX_REFUSAL_BYTES {
+            return None;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    let Refusal { reason } = serde_json::from_slice(&body).ok()?;
+    Some(printable(&reason)).filter(|reason| !reason.is_empty())
+}
+
+/// One line of at most [`MAX_REASON_CHARS`], safe to print: the text is the backend's.
+fn printable(text: &str) -> String {
+    let shown = text.chars().filter(|c| matches!(c, ' '..='~')).take(MAX_REASON_CHARS);
+    shown.collect::<String>().trim().to_owned()
 }
 
 fn endpoint(url: &str) -> Result<Url, Error> {

@@ -413,10 +413,12 @@ impl Error {
         .retryable()
     }
 
-    pub(crate) fn metrics_rejected(status: u16) -> Self {
+    /// `reason` is the backend's own, fit to be printed.
+    pub(crate) fn metrics_rejected(status: u16, reason: Option<&str>) -> Self {
+        let why = reason.map(|reason| format!(", \"{reason}\"")).unwrap_or_default();
         Self::new(
             Code::MetricsRejected,
-            format!("The backend does not accept the metrics: HTTP status {status}."),
+            format!("The backend does not accept the metrics: HTTP status {status}{why}."),
             "Check the AppToken and the backend's audit log, which says why.",
         )
     }
