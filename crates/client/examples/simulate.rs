@@ -1,7 +1,8 @@
 //! Runs schedules of the simulation and says what they found.
 //!
 //! `simulate --schedules 10000 [--first 0]`; with `SIM_SEED=7` in the environment it runs that one
-//! schedule. Exits with 1 at the first violation, naming the seed that finds it again.
+//! schedule. With `--clocks wrong` the clocks of users who lose their records may go wrong at the same
+//! time, which docs/PROTOCOL.md (26.1, "Limits") does not promise to be harmless. Exits with 1 at the first violation, naming the seed that finds it again.
 
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -11,7 +12,7 @@ use std::time::Instant;
 use stvor_client::simulation::{Outcome, run};
 
 fn main() -> ExitCode {
-    let (first, schedules) = match asked() {
+    let (first, schedules, wrong_clocks) = match asked() {
         Ok(asked) => asked,
         Err(usage) => {
             eprintln!("{usage}");
@@ -21,10 +22,11 @@ fn main() -> ExitCode {
     let start = Instant::now();
     let (next, failed) = (AtomicU64::new(first), Mutex::new(None));
     let total = Mutex::new(Outcome::default());
+    let end = first.saturating_add(schedules);
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..workers {
-            scope.spawn(|| work(&next, first.saturating_add(schedules), &failed, &total));
+            scope.spawn(|| work(&next, end, wrong_clocks, &failed, &total));
         }
     });
     if let Some((seed, what)) = failed.into_inner().ok().flatten() {
@@ -42,13 +44,13 @@ fn main() -> ExitCode {
 
 type Failure = Mutex<Option<(u64, String)>>;
 
-fn work(next: &AtomicU64, end: u64, failed: &Failure, total: &Mutex<Outcome>) {
+fn work(next: &AtomicU64, end: u64, wrong_clocks: bool, failed: &Failure, total: &Mutex<Outcome>) {
     loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
         if seed >= end || failed.lock().is_ok_and(|failed| failed.is_some()) {
             return;
         }
-        match run(seed) {
+        match run(seed, wrong_clocks) {
             Ok(outcome) => {
                 if let Ok(mut total) = total.lock() {
                     *total += outcome;
@@ -63,20 +65,23 @@ fn work(next: &AtomicU64, end: u64, failed: &Failure, total: &Mutex<Outcome>) {
     }
 }
 
-/// The first seed and how many.
-fn asked() -> Result<(u64, u64), String> {
-    if let Ok(seed) = std::env::var("SIM_SEED") {
-        return seed.parse().map(|seed| (seed, 1)).map_err(|_| "SIM_SEED is a number".to_owned());
-    }
-    let (mut first, mut schedules) = (0, 10_000);
+/// The first seed, how many, and whether clocks may go wrong.
+fn asked() -> Result<(u64, u64, bool), String> {
+    const USAGE: &str = "usage: simulate [--schedules <number>] [--first <seed>] [--clocks wrong]";
+    let (mut first, mut schedules, mut wrong_clocks) = (0, 10_000, false);
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
-        let value = arguments.next().and_then(|value| value.parse().ok());
-        match (name.as_str(), value) {
-            ("--schedules", Some(value)) => schedules = value,
-            ("--first", Some(value)) => first = value,
-            _ => return Err("usage: simulate [--schedules <number>] [--first <seed>]".to_owned()),
+        let value = arguments.next().unwrap_or_default();
+        match (name.as_str(), value.as_str(), value.parse().ok()) {
+            ("--clocks", "wrong", _) => wrong_clocks = true,
+            ("--schedules", _, Some(value)) => schedules = value,
+            ("--first", _, Some(value)) => first = value,
+            _ => return Err(USAGE.to_owned()),
         }
     }
-    Ok((first, schedules))
+    if let Ok(seed) = std::env::var("SIM_SEED") {
+        first = seed.parse().map_err(|_| "SIM_SEED is a number".to_owned())?;
+        schedules = 1;
+    }
+    Ok((first, schedules, wrong_clocks))
 }

@@ -65,12 +65,22 @@ pub(super) struct Reset {
     pub(super) clock_too: bool,
 }
 
+impl std::fmt::Display for Reset {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { party, at, clock_too } = self;
+        let clock = if *clock_too { " with its clock" } else { "" };
+        write!(f, "party {party}{clock} before send {at}")
+    }
+}
+
 pub(super) struct World {
     pub(super) parties: Vec<Party>,
     relay: Relay,
     random: ChaCha20Rng,
     /// Of each party.
     clocks: Vec<Clock>,
+    /// Whether a clock may go wrong when its party loses its records.
+    wrong_clocks: bool,
     backups: Vec<Option<Files>>,
     pub(super) attempts: Vec<Attempt>,
     pub(super) resets: Vec<Reset>,
@@ -84,14 +94,14 @@ pub(super) struct World {
 /// The [`Violation`] found.
 #[expect(clippy::missing_panics_doc, reason = "only where no runtime can be made")]
 #[expect(clippy::unwrap_used, reason = "a simulation without a runtime has nothing to report")]
-pub fn run(seed: u64) -> Result<Outcome, Violation> {
+pub fn run(seed: u64, wrong_clocks: bool) -> Result<Outcome, Violation> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(World::new(seed).run())
+    runtime.block_on(World::new(seed, wrong_clocks).run())
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, wrong_clocks: bool) -> Self {
         let mut random = ChaCha20Rng::seed_from_u64(seed);
         let count = 2 + usize::from(random.next_u32().is_multiple_of(4));
         let names = ["alice", "bob", "carol"];
@@ -103,7 +113,8 @@ impl World {
         let clocks = vec![clock; parties.len()];
         let backups = parties.iter().map(|_| None).collect();
         let (attempts, resets) = (Vec::new(), Vec::new());
-        Self { parties, relay, random, clocks, backups, attempts, resets, crashes: 0 }
+        let crashes = 0;
+        Self { parties, relay, random, clocks, wrong_clocks, backups, attempts, resets, crashes }
     }
 
     async fn run(mut self) -> Result<Outcome, Violation> {
@@ -119,7 +130,10 @@ impl World {
         self.come_to_rest().await?;
         self.say_goodbye();
         self.come_to_rest().await?;
-        check::check(&self)?;
+        check::check(&self).map_err(|Violation(what)| {
+            let resets: Vec<String> = self.resets.iter().map(Reset::to_string).collect();
+            Violation(format!("{what}; went back: {}", resets.join(", ")))
+        })?;
         let accepted =
             self.attempts.iter().filter(|a| a.outcome.accepted.load(Ordering::Relaxed)).count();
         let (sent, crashes, resets) = (self.attempts.len(), self.crashes, self.resets.len());
@@ -145,6 +159,9 @@ impl World {
     /// Something happens to somebody.
     async fn act(&mut self, resets: bool) -> Result<(), Violation> {
         let at = self.draw(self.parties.len());
+        // Of a party whose clock is wrong nothing more is taken: docs/PROTOCOL.md, 26.1, "Limits".
+        let is_wrong = self.resets.iter().any(|reset| reset.party == at && reset.clock_too);
+        let resets = resets && !is_wrong;
         match self.draw(20) {
             0..=10 => self.send(at),
             11 => {
@@ -161,7 +178,9 @@ impl World {
             16 if resets => self.go_back(at, 0).await,
             17 if resets && self.draw(3) == 0 => {
                 self.backups[at] = Some(Files::new());
-                let set_back_ms = self.draw(2) * self.draw(SET_BACK_MS);
+                let is_first = !self.resets.iter().any(|reset| reset.party == at);
+                let may_go_wrong = usize::from(is_first && self.wrong_clocks);
+                let set_back_ms = may_go_wrong * self.draw(2) * self.draw(SET_BACK_MS);
                 self.go_back(at, set_back_ms as u64).await;
             }
             _ => {
