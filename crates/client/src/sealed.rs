@@ -31,7 +31,7 @@ pub struct SealedSessions {
     tried: Mutex<HashMap<(String, String), Tried>>,
 }
 
-/// Failed saves that are remembered for a record: of more, the oldest are not recognised.
+/// Failed saves that are remembered for a record: of more, those in the middle are not recognised.
 const MAX_TRIED: usize = 8;
 
 /// What tells a sealed record from every other: its form, its key's id and its random salt.
@@ -78,9 +78,12 @@ impl SealedSessions {
                 continue;
             }
             let Tried { heads, .. } = tried.entry(key).or_default();
+            if error.is_some_and(|error| error.kind == StoreErrorKind::Conflict) {
+                continue; // nothing was kept
+            }
             heads.push_back(head);
             if heads.len() > MAX_TRIED {
-                heads.pop_front();
+                heads.remove(MAX_TRIED / 2); // kept was the first of an outage, or the last
             }
         }
     }

@@ -175,6 +175,11 @@ impl User {
     /// A message whose sender was told that it failed is not delivered by our doing.
     pub(super) fn withdraw(&mut self, to: &str, seq: u64, step: &mut Step) {
         let Some(peer) = self.peers.get_mut(to) else { return };
+        if !peer.loaded {
+            self.withdraw_again.push((to.to_owned(), seq));
+            self.attention.insert(to.to_owned());
+            return self.retry_soon();
+        }
         if let Some(record) = peer.record().map(|record| record.withdraw(seq)) {
             peer.working = Some(record);
             step.change(to);

@@ -46,9 +46,9 @@ impl User {
         if check_user_id("from", &from).is_err() || *from == *self.id {
             return self.reject(envelope, Error::decryption_failed(&from), step);
         }
-        if self.load(&from, step).await.is_err() {
+        if let Err(error) = self.load(&from, step).await {
             self.peers.entry(from.clone()).or_default();
-            self.retry_soon();
+            self.not_read(&from, error);
         }
         let peer = self.peers.entry(from.clone()).or_default();
         let opens = can_open(peer, &envelope) && peer.held.is_empty();
@@ -103,9 +103,10 @@ impl User {
                 return;
             }
             let Some(peer) = self.peers.get_mut(peer_id) else { return };
+            let held = peer.held.len();
             let Some(envelope) = peer.take_held(&mut self.held) else { return };
             self.open(envelope, step).await;
-            if self.retry_at.is_some() {
+            if self.peers.get(peer_id).is_some_and(|peer| peer.held.len() == held) {
                 return; // a store has just failed: not again at once
             }
         }
@@ -258,7 +259,7 @@ impl User {
     /// Whether messages may be opened: while a store fails, they would only take with them
     /// whatever else a step does.
     fn may_receive(&self) -> bool {
-        self.retry_at.is_none() && self.receive_at.is_none()
+        !self.paused && self.receive_at.is_none()
     }
 
     /// Whether the replay cache was asked about a message already.
@@ -309,13 +310,13 @@ impl User {
         let record = peer.record().cloned().unwrap_or_else(|| PeerRecord::new(now_ms));
         let is_new = peer.record().is_none();
         let record = record.with_legacy(opened.record);
-        let Some(envelope) = self.admitted(envelope, &record, nonce, step).await else { return };
         let timestamp = envelope.timestamp_ms.filter(|at| *at <= now_ms + MAX_AHEAD_MS);
         let timestamp_ms = timestamp.unwrap_or(now_ms);
         let id = envelope.id.clone();
         let Some((record, item)) = record.receive_legacy(id, opened.plaintext, timestamp_ms) else {
             return self.events.error(Error::inbox_full(&from)); // the relay may still have it
         };
+        let Some(envelope) = self.admitted(envelope, &record, nonce, step).await else { return };
         let Some(peer) = self.peers.get_mut(&from) else { return };
         peer.heard();
         peer.working = Some(record);

@@ -12,6 +12,7 @@ mod outgoing;
 mod pace;
 mod peer;
 mod prekeys;
+mod reread;
 mod seeking;
 mod setback;
 mod step;
@@ -108,6 +109,8 @@ struct User {
     /// Nonces that the replay cache had seen before: their messages are refused when they are
     /// opened again.
     replayed: HashSet<(String, [u8; 12])>,
+    /// Whether nothing is received, because the last commit failed: until `retry_at`.
+    paused: bool,
     /// While a step is taken again without the replays that were in it: new messages wait.
     redoing: bool,
     /// Until when nothing is received, because the replay cache could not be asked.
@@ -119,9 +122,11 @@ struct User {
     /// The same of the user's own record.
     own_is_unsure: bool,
     /// Peers of whom another process of the user has messages.
-    others: HashMap<String, setback::Others>,
+    others: HashMap<String, reread::Others>,
     /// Peers whose records another process has written, to be read again.
     reloading: HashSet<String>,
+    /// Peers whose records could not be read, which the application was told.
+    unreadable: HashSet<String>,
     /// Whether the user's own record is to be read again.
     own_is_stale: bool,
     /// Steps in a row that another process's writes have undone.
@@ -151,6 +156,7 @@ impl UserTask {
             timers: Timers::default(),
             marked: HashSet::new(),
             replayed: HashSet::new(),
+            paused: false,
             redoing: false,
             receive_at: None,
             withdraw_again: Vec::new(),
@@ -158,6 +164,7 @@ impl UserTask {
             own_is_unsure: false,
             others: HashMap::new(),
             reloading: HashSet::new(),
+            unreadable: HashSet::new(),
             own_is_stale: false,
             conflicts: 0,
             strangers: 0,
@@ -341,6 +348,30 @@ impl User {
             self.unsent(&id, landed, error, &mut step);
         }
         self.commit(step).await;
+        self.make_good().await;
+    }
+
+    /// What steps that were not taken have left is done before the user is gone, if it can be.
+    async fn make_good(&mut self) {
+        for _ in 0..2 {
+            let is_done = self.withdraw_again.is_empty() && self.handled_again.is_empty();
+            if is_done && self.unsure.is_empty() && !self.own_is_unsure {
+                return;
+            }
+            self.read_own_again().await;
+            let mut step = Step::default();
+            let peers: Vec<String> = self.reloading.iter().cloned().collect();
+            for id in peers {
+                let _tried = self.load(&id, &mut step).await;
+            }
+            for (id, seq) in std::mem::take(&mut self.withdraw_again) {
+                self.withdraw(&id, seq, &mut step);
+            }
+            self.write_again(&mut step);
+            let handled = std::mem::take(&mut self.handled_again);
+            self.handled(handled, &mut step).await;
+            self.commit(step).await;
+        }
     }
 
     fn next_deadline(&self) -> Option<Instant> {
@@ -364,7 +395,7 @@ impl User {
         match self.retry_at {
             Some(at) if at > now => return,
             Some(_) => {
-                self.retry_at = None;
+                (self.retry_at, self.paused) = (None, false);
                 self.retry_held(step).await;
             }
             None => {}

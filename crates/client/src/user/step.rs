@@ -192,6 +192,7 @@ impl User {
                 if !changes.is_empty() || !step.unchecked.is_empty() || !step.pins.is_empty() {
                     self.counters.commit.observe(began.elapsed());
                 }
+                self.conflicts = 0;
                 self.committed(step, changes);
             }
             Err(error) => {
@@ -220,6 +221,11 @@ impl User {
             kept.user = changes.user.take();
         }
         self.committed(stands, kept);
+        if changes.user.is_some() {
+            // It did not note these as active: it does with the next step that writes them.
+            let peers = saved.iter().filter(|id| ***id != *self.id).cloned();
+            self.unsure.extend(peers);
+        }
         (step, changes)
     }
 
@@ -256,7 +262,6 @@ impl User {
             self.own = own;
             self.own_is_unsure = false;
         }
-        self.conflicts = 0;
         for pin in step.pins {
             if let Some(peer) = self.peers.get_mut(&pin.peer_id) {
                 peer.pinned = true;

@@ -31,8 +31,6 @@ impl User {
         let counters = self.counters.clone();
         let failed = |error: crate::StoreError| counters.storage(&error);
         let record = self.stores.sessions.load(&self.id, peer_id).await.map_err(failed)?;
-        // What is read again was given before, here or by the process that has written it.
-        let again = self.reloading.remove(peer_id);
         let identity = record.as_ref().and_then(PeerRecord::their_identity);
         let fingerprint = identity.map(|identity| identity.fingerprint());
         let pinned = match &fingerprint {
@@ -42,13 +40,16 @@ impl User {
             }
             None => None,
         };
+        // What is read again was given before, here or by the process that has written it.
+        let again = self.reloading.remove(peer_id);
+        self.unreadable.remove(peer_id);
         let peer = self.peers.entry(peer_id.to_owned()).or_default();
         peer.loaded = true;
         step.touch(peer_id);
         if let Some(record) = record {
             let record = record.resumed(self.clock.now_ms());
             match again {
-                true => self.read_once_more(peer_id, &record),
+                true => self.read_once_more(peer_id, &record, step),
                 false => self.give_again(peer_id, &record, |_| true),
             }
             let peer = self.peers.entry(peer_id.to_owned()).or_default();
@@ -60,6 +61,14 @@ impl User {
             self.link.request(Request::Watch { user, peer });
         }
         Ok(())
+    }
+
+    /// A record cannot be read: the application is told once, and it is tried again soon.
+    pub(super) fn not_read(&mut self, peer_id: &str, error: Error) {
+        if self.unreadable.insert(peer_id.to_owned()) {
+            self.events.error(error);
+        }
+        self.retry_soon();
     }
 
     /// Hands over what was received before and not handled, as far as `wanted` by its ticket.
@@ -403,8 +412,8 @@ impl User {
         let waiting: Vec<String> = self.attention.iter().cloned().collect();
         for id in waiting {
             step.touch(&id);
-            if self.load(&id, step).await.is_err() {
-                self.retry_soon();
+            if let Err(error) = self.load(&id, step).await {
+                self.not_read(&id, error);
             } else {
                 let (user, peer) = (self.id.clone(), id.clone());
                 self.link.request(Request::Watch { user, peer });

@@ -9,9 +9,10 @@ use crate::people::{Person, open};
 use crate::relays::{FakeRelay, Kind};
 use async_trait::async_trait;
 use stvor_client::{
-    Code, Content, ReplayCache, SealedSessions, SealedStore, SendOptions, StoreError,
-    StoreErrorKind, Stores,
+    Changes, Code, Content, ReplayCache, SealedSessions, SealedStore, SendOptions, SessionStore,
+    StoreError, StoreErrorKind, Stores,
 };
+use stvor_protocol::{PeerRecord, UserRecord};
 
 use crate::strangers::Stranger;
 
@@ -31,13 +32,15 @@ struct Process {
     one_by_one: bool,
     /// Saves whose answers get lost: they are made, and seem to have failed.
     unanswered: AtomicUsize,
+    /// Saves after those that fail, and are not made.
+    refused: AtomicUsize,
 }
 
 impl Process {
     fn new(database: &Arc<Database>, one_by_one: bool) -> Arc<Self> {
         let (known, conflicts) = (Mutex::default(), Mutex::default());
-        let (database, unanswered) = (database.clone(), 0.into());
-        Arc::new(Self { database, known, conflicts, one_by_one, unanswered })
+        let (database, unanswered, refused) = (database.clone(), 0.into(), 0.into());
+        Arc::new(Self { database, known, conflicts, one_by_one, unanswered, refused })
     }
 }
 
@@ -66,6 +69,9 @@ impl SealedStore for Process {
                 rows.insert(peer, (version, bytes));
             }
             return Err(StoreError::failed("the connection broke"));
+        }
+        if self.refused.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Err(StoreError::failed("the server is away"));
         }
         let (old, fresh): (Vec<_>, Vec<_>) = new.into_iter().partition(|(peer, _)| is_old(peer));
         let mut saved = Vec::new();
@@ -156,9 +162,12 @@ async fn what_a_save_has_kept_whose_answer_was_lost_is_given_and_what_was_told_t
     }
     // Received: kept, as it turns out when the next save meets another version.
     process.unanswered.store(1, SeqCst);
+    process.refused.store(12, SeqCst); // and then the store is away for a while
     alice.send("bob", "two").await.unwrap();
     assert_eq!(bob.next().await.1, "two");
-    assert_eq!(bob.error().await.code, Code::StorageFailed);
+    for _ in 0..13 {
+        assert_eq!(bob.error().await.code, Code::StorageFailed);
+    }
     let receipt = SendOptions { receipt: true, ..SendOptions::default() };
     let three = alice.send_with("bob", "three", receipt);
     assert_eq!(bob.next().await.1, "three");
@@ -172,6 +181,45 @@ async fn what_a_save_has_kept_whose_answer_was_lost_is_given_and_what_was_told_t
     four.await.unwrap();
     assert!(*process.conflicts.lock().unwrap() >= 2, "the lost answers led to no conflict");
     assert!(bob.messages.try_recv().is_err(), "nothing comes to bob twice");
+}
+
+/// A store in which one peer's record cannot be read.
+struct Unreadable(Stores);
+
+#[async_trait]
+impl SessionStore for Unreadable {
+    async fn load(&self, user_id: &str, peer_id: &str) -> Result<Option<PeerRecord>, StoreError> {
+        if peer_id == "anna" {
+            return Err(StoreError::of(StoreErrorKind::Damaged, "the row is cut"));
+        }
+        self.0.sessions.load(user_id, peer_id).await
+    }
+
+    async fn load_user(&self, user_id: &str) -> Result<Option<UserRecord>, StoreError> {
+        self.0.sessions.load_user(user_id).await
+    }
+
+    async fn save(&self, user_id: &str, changes: &Changes) -> Result<(), StoreError> {
+        self.0.sessions.save(user_id, changes).await
+    }
+}
+
+#[tokio::test]
+async fn a_peer_whose_record_cannot_be_read_keeps_nobody_else_from_being_received() {
+    let relay = FakeRelay::start(Kind::Mock).await;
+    let inner = Stores::memory();
+    let stores = Stores { sessions: Arc::new(Unreadable(inner.clone())), ..inner };
+    let app = open(&relay.url).await;
+    let mut bob = Person::join_with(&app, "bob", stores).await;
+    let anna = Person::join(&open(&relay.url).await, "anna").await;
+    let zoe = Person::join(&open(&relay.url).await, "zoe").await;
+    anna.send("bob", "never read").await.unwrap();
+    assert_eq!(bob.error().await.code, Code::StorageDamaged);
+    for n in 0..20 {
+        zoe.send("bob", &n.to_string()).await.unwrap();
+        assert_eq!(bob.next().await, ("zoe".into(), n.to_string()));
+    }
+    assert!(bob.errors.try_recv().is_err(), "it was said once");
 }
 
 /// Counts how often it is asked.
