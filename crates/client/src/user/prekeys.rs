@@ -57,6 +57,12 @@ impl Allowance {
         count
     }
 
+    /// So many were made in a step that was not taken: the relay is given others before long.
+    pub(super) fn not_published(&mut self, count: usize) {
+        self.left = (self.left + count).min(MOST_AT_ONCE);
+        self.short = Some(PUBLISHED.saturating_sub(count));
+    }
+
     /// When a relay that was given too few may be given enough.
     fn due(&self) -> Option<Instant> {
         let lacking = FEW.saturating_sub(self.short?).saturating_sub(self.left).max(1);
@@ -154,5 +160,15 @@ mod tests {
         assert_eq!(allowance.due(), None);
         let later = due + Duration::from_secs(3 * 3_600);
         assert_eq!([0, 0, 0].map(|left| allowance.take(left, later)), [100, 100, 0]);
+    }
+    #[test]
+    fn what_a_step_that_was_not_taken_had_made_is_made_again() {
+        let start = Instant::now();
+        let mut allowance = Allowance::new(start);
+        assert_eq!(allowance.take(10, start), 90);
+        allowance.not_published(90);
+        assert_eq!((allowance.left, allowance.short), (MOST_AT_ONCE, Some(10)));
+        assert_eq!(allowance.due(), Some(start + ONE_MORE));
+        assert_eq!(allowance.take(10, start + ONE_MORE), 90);
     }
 }

@@ -13,7 +13,7 @@ use super::incoming::is_wire4;
 use super::peer::{Unsent, WaitingSend};
 use super::step::{Opened, RETRY, Receipted, Step};
 use crate::Error;
-use crate::link::Outgoing;
+use crate::link::{Outgoing, Request};
 
 /// Conflicts in a row that are taken for other processes at work. After as many, sends are told.
 const MAX_CONFLICTS: u32 = 8;
@@ -115,6 +115,11 @@ impl User {
         }
         for asked in std::mem::take(&mut step.asked) {
             asked.answer(Err(refusal.clone()));
+        }
+        for request in std::mem::take(&mut step.requests) {
+            if let Request::Publish { prekeys, .. } = request {
+                self.allowance.not_published(prekeys.len());
+            }
         }
         self.handled_again.append(&mut step.handled);
         for Opened { from, nonce, envelope } in std::mem::take(&mut step.opened).into_iter().rev() {
