@@ -245,8 +245,7 @@ impl ReplayCache for Counting {
         nonces: &[(String, [u8; 12])],
     ) -> Result<Vec<bool>, StoreError> {
         self.asked.fetch_add(1, SeqCst);
-        let each = nonces.iter().map(|(peer, nonce)| self.check_and_mark(user_id, peer, *nonce));
-        futures_util::future::try_join_all(each).await
+        self.inner.replay.check_and_mark_all(user_id, nonces).await
     }
 }
 
