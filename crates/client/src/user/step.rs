@@ -172,7 +172,7 @@ impl User {
     /// Writes once, then lets things happen; or lets nothing happen.
     pub(super) async fn commit(&mut self, mut step: Step) {
         let began = Instant::now();
-        let unchecked: Vec<_> = step.unchecked.iter().cloned().collect();
+        let unchecked: Vec<_> = std::mem::take(&mut step.unchecked).into_iter().collect();
         if let Err(setback) = self.check_nonces(&unchecked).await {
             return self.undo(step, setback);
         }
@@ -189,7 +189,7 @@ impl User {
         let changes = Changes { peers: peers.collect(), user: step.user.take() };
         match write(&self.stores, &self.id, &step.pins, &changes).await {
             Ok(()) => {
-                if !changes.is_empty() || !step.unchecked.is_empty() || !step.pins.is_empty() {
+                if !changes.is_empty() || !unchecked.is_empty() || !step.pins.is_empty() {
                     self.counters.commit.observe(began.elapsed());
                 }
                 self.conflicts = 0;
