@@ -93,6 +93,15 @@ impl ReplayCache for Marks {
     ) -> std::result::Result<bool, StoreError> {
         Ok(self.0.mark_later(user_id, peer_id, &nonce))
     }
+
+    async fn check_and_mark_all(
+        &self,
+        user_id: &str,
+        nonces: &[(String, [u8; 12])],
+    ) -> std::result::Result<Vec<bool>, StoreError> {
+        let mark = |(peer, nonce): &(String, [u8; 12])| self.0.mark_later(user_id, peer, nonce);
+        Ok(nonces.iter().map(mark).collect())
+    }
 }
 
 #[async_trait]

@@ -121,6 +121,19 @@ impl ReplayCache for MemoryStore {
         let now = Instant::now();
         Ok(self.with(user_id, |user| user.nonces.check_and_mark(peer_id, nonce, now)))
     }
+
+    async fn check_and_mark_all(
+        &self,
+        user_id: &str,
+        nonces: &[(String, Nonce)],
+    ) -> Result<Vec<bool>, StoreError> {
+        let now = Instant::now();
+        Ok(self.with(user_id, |user| {
+            let mark =
+                |(peer, nonce): &(String, Nonce)| user.nonces.check_and_mark(peer, *nonce, now);
+            nonces.iter().map(mark).collect()
+        }))
+    }
 }
 
 #[async_trait]
