@@ -78,16 +78,11 @@ fn peer(bytes: &[u8]) {
 
     let rng = &mut ChaCha20Rng::seed_from_u64(1);
     let mut record = record.resumed(NOW).ask_for_all(NOW);
-    if let Ok((pushed, seq)) = record.push(Content::text("text".to_owned()), false) {
-        assert!(pushed.holds(seq) && pushed.is_active());
-        record = pushed;
+    if let Ok(seq) = record.push(Content::text("text".to_owned()), false) {
+        assert!(record.holds(seq) && record.is_active());
     }
-    if let Some(sealed) = record.seal(PARTIES, NOW, rng) {
-        record = sealed.record;
-    }
-    if let Some(sealed) = record.seal_control(PARTIES, NOW, NOW, rng) {
-        record = sealed.record;
-    }
+    let _sealed = record.seal(PARTIES, NOW, rng);
+    let _said = record.seal_control(PARTIES, NOW, NOW, rng);
     let last = record.inbox().last().map(|item| item.seq);
     for ticket in last.into_iter().chain(record.legacy_inbox().map(|item| item.ticket()).max()) {
         record = record.handled(ticket, NOW);

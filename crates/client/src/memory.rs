@@ -1,7 +1,7 @@
 //! The stores of development mode: maps behind a mutex, gone with the process.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -54,8 +54,9 @@ impl MemoryStore {
 /// The nonces of the last [`REPLAY_WINDOW`], by arrival and for look-up.
 #[derive(Default)]
 struct Nonces {
-    seen: HashSet<(Box<str>, Nonce)>,
-    order: VecDeque<(Instant, Box<str>, Nonce)>,
+    /// By peer; nobody has none.
+    seen: HashMap<Arc<str>, HashSet<Nonce>>,
+    order: VecDeque<(Instant, Arc<str>, Nonce)>,
 }
 
 impl Nonces {
@@ -63,12 +64,18 @@ impl Nonces {
         while let Some((at, ..)) = self.order.front()
             && (now.duration_since(*at) > REPLAY_WINDOW || self.order.len() >= MAX_NONCES)
         {
-            if let Some((_, peer, nonce)) = self.order.pop_front() {
-                self.seen.remove(&(peer, nonce));
+            if let Some((_, peer, nonce)) = self.order.pop_front()
+                && let Some(seen) = self.seen.get_mut(&peer)
+            {
+                seen.remove(&nonce);
+                if seen.is_empty() {
+                    self.seen.remove(&peer);
+                }
             }
         }
-        let peer: Box<str> = peer_id.into();
-        let new = self.seen.insert((peer.clone(), nonce));
+        let known = self.seen.get_key_value(peer_id).map(|(peer, _)| peer.clone());
+        let peer = known.unwrap_or_else(|| peer_id.into());
+        let new = self.seen.entry(peer.clone()).or_default().insert(nonce);
         if new {
             self.order.push_back((now, peer, nonce));
         }
@@ -195,8 +202,11 @@ mod tests {
             nonce[..8].copy_from_slice(&i.to_be_bytes());
             assert!(!nonces.check_and_mark("bob", nonce, now));
         }
-        assert_eq!(nonces.seen.len(), MAX_NONCES);
+        assert_eq!(nonces.seen["bob"].len(), MAX_NONCES);
         assert_eq!(nonces.order.len(), MAX_NONCES);
         assert!(!nonces.check_and_mark("bob", [0; 12], now), "the oldest was dropped");
+        let later = now + REPLAY_WINDOW + Duration::from_secs(1);
+        assert!(!nonces.check_and_mark("carol", [0; 12], later));
+        assert_eq!(nonces.seen.keys().map(|peer| &**peer).collect::<Vec<_>>(), ["carol"]);
     }
 }

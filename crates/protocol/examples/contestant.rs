@@ -96,25 +96,19 @@ impl Party {
 
     fn push(&mut self) {
         let content = Content::text(String::from_utf8(TEXT.to_vec()).unwrap());
-        self.record = self.record.push(content, false).unwrap().0;
+        self.record.push(content, false).unwrap();
     }
 
     fn send(&mut self, rng: &mut ChaCha20Rng) -> Travelling {
         self.push();
         let sealed = self.record.seal(self.to_peer(), NOW, rng).unwrap();
-        self.leaves(sealed)
+        travelling(sealed)
     }
 
     /// The receipt that is due by then.
     fn say(&mut self, until_ms: u64, rng: &mut ChaCha20Rng) -> Option<Travelling> {
         let sealed = self.record.seal_control(self.to_peer(), until_ms, NOW, rng)?;
-        Some(self.leaves(sealed))
-    }
-
-    fn leaves(&mut self, sealed: SealedMessage) -> Travelling {
-        let SealedMessage { record, seq, header, ciphertext, .. } = sealed;
-        self.record = record;
-        Travelling { header, ciphertext: BASE64.encode(ciphertext), seq }
+        Some(travelling(sealed))
     }
 
     fn receive(&mut self, message: &Travelling, rng: &mut ChaCha20Rng) {
@@ -132,6 +126,11 @@ impl Party {
             self.record = self.record.handled(last.seq, NOW);
         }
     }
+}
+
+fn travelling(sealed: SealedMessage) -> Travelling {
+    let SealedMessage { seq, header, ciphertext, .. } = sealed;
+    Travelling { header, ciphertext: BASE64.encode(ciphertext), seq }
 }
 
 /// Two who have heard each other, with nothing under way.

@@ -34,16 +34,15 @@ impl User {
 
     /// Seals what the outbox has, new or again, as far as there is room on the way to the relay.
     pub(super) fn pump(&mut self, to: &str, step: &mut Step) {
-        while self.may_seal(to) {
+        if !self.may_seal(to) {
+            return;
+        }
+        while let Some(peer) = self.peers.get_mut(to).filter(|peer| peer.has_room()) {
             let now_ms = self.clock.now_ms();
             let parties = Parties { sender: &self.id, recipient: to };
-            let record = self.peers.get(to).filter(|peer| peer.has_room()).and_then(Peer::record);
-            let sealed = record.and_then(|record| record.seal(parties, now_ms, &mut self.random));
+            let sealed = peer.change(|record| record.seal(parties, now_ms, &mut self.random));
             let Some(sealed) = sealed else { return };
-            let unsent = sealed.seq.and_then(|seq| {
-                let unsent = self.peers.get_mut(to)?.unsent.remove(&seq)?;
-                Some((seq, unsent))
-            });
+            let unsent = sealed.seq.and_then(|seq| Some((seq, peer.unsent.remove(&seq)?)));
             let (deadline, flight) = match unsent {
                 Some((seq, Unsent { deadline, done })) => {
                     let id = stvor_protocol::message_id(&self.id, to, seq);
@@ -61,11 +60,13 @@ impl User {
 
     /// Seals what is due by `until_ms` without a content: receipts and questions.
     fn say(&mut self, to: &str, until_ms: u64, step: &mut Step) {
-        while self.may_seal(to) {
+        if !self.may_seal(to) {
+            return;
+        }
+        while let Some(peer) = self.peers.get_mut(to) {
             let now_ms = self.clock.now_ms();
             let parties = Parties { sender: &self.id, recipient: to };
-            let record = self.peers.get(to).and_then(Peer::record);
-            let sealed = record.and_then(|record| {
+            let sealed = peer.change(|record| {
                 record.seal_control(parties, until_ms, now_ms, &mut self.random)
             });
             let Some(sealed) = sealed else { return };
@@ -83,11 +84,11 @@ impl User {
     ) {
         let Some(peer) = self.peers.get_mut(to) else { return };
         if !peer.pinned
-            && let Some(identity) = sealed.record.their_identity()
+            && let Some(identity) = peer.record().and_then(PeerRecord::their_identity)
         {
             step.pin(to, identity.fingerprint());
         }
-        peer.working = Some(sealed.record);
+        peer.in_flight += 1;
         let message = Outgoing {
             id: self.in_flight.next_id(),
             from: self.id.clone(),
@@ -97,7 +98,8 @@ impl User {
             timestamp_ms: sealed.timestamp_ms,
             deadline,
         };
-        self.add(message, flight, step);
+        step.change(to);
+        step.outgoing.push((message, flight));
     }
 
     /// Does whatever is due with a peer.

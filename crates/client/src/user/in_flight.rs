@@ -39,10 +39,11 @@ pub(super) struct Landed {
 }
 
 pub(super) struct InFlight {
-    prefix: u64,
+    /// What ids begin with; the rest is a number.
+    prefix: String,
     next: u64,
-    waiting: HashMap<String, Waiting>,
-    deadlines: BTreeSet<(Instant, String)>,
+    waiting: HashMap<u64, Waiting>,
+    deadlines: BTreeSet<(Instant, u64)>,
 }
 
 struct Waiting {
@@ -78,40 +79,57 @@ impl Flight {
 
 impl InFlight {
     pub(super) fn new(random: &mut impl Rng) -> Self {
-        let prefix = random.next_u64();
+        let prefix = format!("{:016x}-", random.next_u64());
         Self { prefix, next: 0, waiting: HashMap::new(), deadlines: BTreeSet::new() }
     }
 
     /// An id that no other message of ours has, in this process or before it.
     pub(super) fn next_id(&mut self) -> String {
         self.next += 1;
-        format!("{:016x}-{:x}", self.prefix, self.next)
+        self.id(self.next)
+    }
+
+    fn id(&self, number: u64) -> String {
+        format!("{}{number:x}", self.prefix)
+    }
+
+    /// What [`next_id`](Self::next_id) has made an id of. Whatever else a relay says comes to
+    /// nothing, or to one of ours that it could have named as well.
+    fn number(&self, id: &str) -> Option<u64> {
+        u64::from_str_radix(id.strip_prefix(&self.prefix)?, 16).ok()
     }
 
     pub(super) fn insert(&mut self, message: &Outgoing, flight: Flight) {
         let Outgoing { id, to, deadline, .. } = message;
-        self.deadlines.insert((*deadline, id.clone()));
+        let Some(number) = self.number(id) else { return };
+        self.deadlines.insert((*deadline, number));
         let waiting = Waiting { to: to.clone(), deadline: *deadline, flight };
-        self.waiting.insert(id.clone(), waiting);
+        self.waiting.insert(number, waiting);
     }
 
     /// Takes out what the relay has answered.
     pub(super) fn take(&mut self, id: &str) -> Option<Landed> {
-        let waiting = self.waiting.remove(id)?;
-        self.deadlines.remove(&(waiting.deadline, id.to_owned()));
+        self.take_number(self.number(id)?)
+    }
+
+    fn take_number(&mut self, number: u64) -> Option<Landed> {
+        let waiting = self.waiting.remove(&number)?;
+        self.deadlines.remove(&(waiting.deadline, number));
         Some(Landed { to: waiting.to, flight: waiting.flight })
     }
 
     /// Takes out one whose time is over.
     pub(super) fn take_overdue(&mut self, now: Instant) -> Option<(String, Landed)> {
-        let (_, id) = self.deadlines.first().filter(|(at, _)| *at <= now).cloned()?;
-        self.take(&id).map(|landed| (id, landed))
+        let (_, number) = self.deadlines.first().filter(|(at, _)| *at <= now).copied()?;
+        self.take_number(number).map(|landed| (self.id(number), landed))
     }
 
     /// Takes out what is left.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = (String, Landed)> {
         self.deadlines.clear();
-        self.waiting.drain().map(|(id, Waiting { to, flight, .. })| (id, Landed { to, flight }))
+        let Self { prefix, waiting, .. } = self;
+        let landed = |Waiting { to, flight, .. }| Landed { to, flight };
+        waiting.drain().map(move |(number, it)| (format!("{prefix}{number:x}"), landed(it)))
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {

@@ -87,13 +87,12 @@ impl User {
         let Some(peer) = self.peers.get_mut(to) else {
             return done(Err(Error::client_not_ready()));
         };
-        let Some(record) = peer.record() else {
+        if peer.record().is_none() {
             return done(Err(Error::recipient_not_found(to)));
-        };
-        let Ok((record, seq)) = record.push(content, receipt) else {
+        }
+        let Some(seq) = peer.change(|record| record.push(content, receipt).ok()) else {
             return done(Err(Error::outbox_full(to)));
         };
-        peer.working = Some(record);
         let done = match receipt {
             true => {
                 peer.receipts.insert(seq, (deadline, done));
@@ -155,16 +154,9 @@ impl User {
             timestamp_ms: now_ms,
             deadline,
         };
-        self.add(message, Flight::Legacy { content, done }, step);
-    }
-
-    /// Adds a sealed message to the step.
-    pub(super) fn add(&mut self, message: Outgoing, flight: Flight, step: &mut Step) {
-        if let Some(peer) = self.peers.get_mut(&message.to) {
-            peer.in_flight += 1;
-        }
-        step.change(&message.to);
-        step.outgoing.push((message, flight));
+        peer.in_flight += 1;
+        step.change(to);
+        step.outgoing.push((message, Flight::Legacy { content, done }));
     }
 
     /// Seals what waited for the peer's keys, the relay, or room: first what the peer lacks.

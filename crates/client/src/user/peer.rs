@@ -213,6 +213,21 @@ impl Peer {
         self.working.as_ref().or(self.committed.as_ref())
     }
 
+    /// Changes the record of the step in progress, in place. Whatever `change` returns `None` for
+    /// has changed nothing.
+    pub(super) fn change<T>(
+        &mut self,
+        change: impl FnOnce(&mut PeerRecord) -> Option<T>,
+    ) -> Option<T> {
+        if let Some(working) = &mut self.working {
+            return change(working);
+        }
+        let mut record = self.committed.clone()?;
+        let changed = change(&mut record)?;
+        self.working = Some(record);
+        Some(changed)
+    }
+
     /// Changes what is not kept in a store, such as timers: that needs no commit.
     pub(super) fn update(&mut self, change: impl Fn(&PeerRecord) -> PeerRecord) {
         for record in [&mut self.committed, &mut self.working].into_iter().flatten() {

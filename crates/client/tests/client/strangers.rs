@@ -63,9 +63,8 @@ impl Stranger {
             let begun = self.record.begin(ours, parties, theirs, None, now_ms, None, random);
             self.record = begun.unwrap();
         }
-        self.record = self.record.push(content, false).unwrap().0;
+        self.record.push(content, false).unwrap();
         let sealed = self.record.seal(parties, now_ms, random).unwrap();
-        self.record = sealed.record;
         self.frame(&sealed.header, &sealed.ciphertext)
     }
 

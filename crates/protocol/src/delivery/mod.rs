@@ -207,8 +207,17 @@ impl Delivery {
     /// Any [`PushError`].
     pub fn push(&self, content: Content, prompt: bool) -> Result<(Self, u64), PushError> {
         let mut next = self.clone();
-        let seq = next.outbox.push(content, prompt)?;
+        let seq = next.push_in_place(content, prompt)?;
         Ok((next, seq))
+    }
+
+    /// [`push`](Self::push) for whoever keeps the state so far elsewhere; unchanged after an error.
+    pub(crate) fn push_in_place(
+        &mut self,
+        content: Content,
+        prompt: bool,
+    ) -> Result<u64, PushError> {
+        self.outbox.push(content, prompt)
     }
 
     /// Takes a content out of the outbox: whoever sent it has been told that it was not sent. It
@@ -229,13 +238,20 @@ impl Delivery {
     /// Makes the payload of the next content to seal; whatever receipt or probe is owed rides on
     /// it. `None` if there is no content to seal.
     pub fn seal(&self, now_ms: u64) -> Option<Sealable> {
-        let entry = self.outbox.next_to_seal()?;
-        let (seq, name, is_again) = (entry.seq, entry.name, self.outbox.is_resending());
         let mut delivery = self.clone();
-        delivery.outbox.mark_sealed(seq);
-        let payload = delivery.compose(seq, Some(entry), now_ms);
-        delivery.probing.sealed(is_again, now_ms);
-        Some(Sealable { delivery, seq: name, payload })
+        let (seq, payload) = delivery.seal_in_place(now_ms)?;
+        Some(Sealable { delivery, seq, payload })
+    }
+
+    /// [`seal`](Self::seal) for whoever keeps the state so far elsewhere: the content's number and
+    /// the payload.
+    pub(crate) fn seal_in_place(&mut self, now_ms: u64) -> Option<(u64, Zeroizing<Vec<u8>>)> {
+        let entry = self.outbox.next_to_seal()?.clone();
+        let is_again = self.outbox.is_resending();
+        self.outbox.mark_sealed(entry.seq);
+        let payload = self.compose(entry.seq, Some(&entry), now_ms);
+        self.probing.sealed(is_again, now_ms);
+        Some((entry.name, payload))
     }
 
     /// The relay keeps the last message for a peer that is away: there is no hurry to probe.

@@ -94,7 +94,9 @@ impl<T: Numbered + Clone> Queue<T> {
     /// Puts `thing` in its place; one of the same number is replaced.
     pub(crate) fn insert(&mut self, thing: T) {
         let seq = thing.seq();
-        if let Some(there) = self.get_mut(seq) {
+        if self.back().is_some_and(|back| seq <= back.seq())
+            && let Some(there) = self.get_mut(seq)
+        {
             *there = thing;
             return;
         }
@@ -145,7 +147,13 @@ impl<T: Numbered + Clone> Queue<T> {
         if chunks.back().is_none_or(ends_before) {
             return (chunks.len(), 0);
         }
-        let chunk = chunks.partition_point(ends_before);
+        // Mostly at the back.
+        let chunk = match chunks.len().checked_sub(2) {
+            Some(last_but_one) if !ends_before(&chunks[last_but_one]) => {
+                chunks.partition_point(ends_before)
+            }
+            _ => chunks.len() - 1,
+        };
         (chunk, chunks[chunk].partition_point(|thing| thing.seq() < seq))
     }
 }

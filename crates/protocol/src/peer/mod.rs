@@ -65,10 +65,8 @@ pub struct PeerRecord {
     newest_bundle_ms: u64,
 }
 
-/// A sealed message, and the record to commit before it leaves.
+/// A sealed message: it leaves once the record that sealed it is committed.
 pub struct SealedMessage {
-    /// The record to go on with.
-    pub record: PeerRecord,
     /// The number of the content in it, if there is one.
     pub seq: Option<u64>,
     /// The header field as it travels.
@@ -286,16 +284,16 @@ impl PeerRecord {
     }
 }
 
-/// Sending in wire 4.
+/// Sending in wire 4. Sealing changes the record in place: of what it shares with no other, as the
+/// second message of a step does not, nothing is copied.
 impl PeerRecord {
     /// Puts a content into the outbox; see [`Delivery::push`].
     ///
     /// # Errors
     ///
-    /// Any [`PushError`].
-    pub fn push(&self, content: Content, prompt: bool) -> Result<(Self, u64), PushError> {
-        let (delivery, seq) = self.delivery.push(content, prompt)?;
-        Ok((self.with_delivery(delivery), seq))
+    /// Any [`PushError`]; the record is unchanged then.
+    pub fn push(&mut self, content: Content, prompt: bool) -> Result<u64, PushError> {
+        Arc::make_mut(&mut self.delivery).push_in_place(content, prompt)
     }
 
     /// Whether there is a content to [`seal`](Self::seal).
@@ -303,42 +301,53 @@ impl PeerRecord {
         self.delivery.wants_sealing()
     }
 
-    /// Seals the next content, new or again. `None` if there is none, or no session.
+    fn can_seal(&self) -> bool {
+        self.sessions.as_deref().is_some_and(Sessions::can_encrypt)
+    }
+
+    /// Seals the next content, new or again. `None` if there is none, or no session: the record is
+    /// unchanged then.
     pub fn seal(
-        &self,
+        &mut self,
         parties: Parties<'_>,
         now_ms: u64,
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Option<SealedMessage> {
-        let sealable = self.delivery.seal(now_ms)?;
-        let next = self.with_delivery(sealable.delivery);
-        next.seal_payload(Some(sealable.seq), &sealable.payload, parties, now_ms, rng)
+        if !self.wants_sealing() || !self.can_seal() {
+            return None;
+        }
+        let (seq, payload) = Arc::make_mut(&mut self.delivery).seal_in_place(now_ms)?;
+        self.seal_payload(Some(seq), &payload, parties, now_ms, rng)
     }
 
     /// Seals what is due by `until_ms` without a content: a receipt, a question. `None` if nothing is due, or
-    /// there is no session.
+    /// there is no session: the record is unchanged then.
     pub fn seal_control(
-        &self,
+        &mut self,
         parties: Parties<'_>,
         until_ms: u64,
         now_ms: u64,
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Option<SealedMessage> {
+        if !self.can_seal() {
+            return None;
+        }
         let (delivery, payload) = self.delivery.control(until_ms)?;
-        self.with_delivery(delivery).seal_payload(None, &payload, parties, now_ms, rng)
+        self.delivery = Arc::new(delivery);
+        self.seal_payload(None, &payload, parties, now_ms, rng)
     }
 
     fn seal_payload(
-        &self,
+        &mut self,
         seq: Option<u64>,
         payload: &[u8],
         parties: Parties<'_>,
         timestamp_ms: u64,
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Option<SealedMessage> {
-        let sealed = self.sessions.as_ref()?.encrypt(parties, timestamp_ms, payload, rng).ok()?;
+        let sessions = Arc::make_mut(self.sessions.as_mut()?);
+        let sealed = sessions.encrypt_in_place(parties, timestamp_ms, payload, rng).ok()?;
         Some(SealedMessage {
-            record: Self { sessions: Some(Arc::new(sealed.sessions)), ..self.clone() },
             seq,
             header: header_field(&sealed.header, &sealed.trailer),
             ciphertext: sealed.ciphertext,

@@ -165,8 +165,8 @@ impl Sending for Established {
         self.previous_chain_length
     }
 
-    fn with_sending(&self, sending: SendingChain) -> Self {
-        Self { sending, renewable: None, ..self.clone() }
+    fn sent(&mut self, next: SendingChain) {
+        (self.sending, self.renewable) = (next, None);
     }
 }
 

@@ -58,7 +58,7 @@ impl Sending for Initiated {
         0
     }
 
-    fn with_sending(&self, sending: SendingChain) -> Self {
-        Self { sending, ..self.clone() }
+    fn sent(&mut self, next: SendingChain) {
+        self.sending = next;
     }
 }

@@ -191,7 +191,9 @@ impl Session {
     ) -> Result<Encrypted, EncryptError> {
         let mut header = [0; _];
         let (next, ciphertext) = state.seal(plaintext, &mut header, |header| *header, rng)?;
-        Ok(Encrypted { session: self.with(state.with_sending(next).into()), header, ciphertext })
+        let mut state = state.clone();
+        state.sent(next);
+        Ok(Encrypted { session: self.with(state.into()), header, ciphertext })
     }
 
     /// Opens a message. `header` is also the associated data; `ciphertext` ends in the tag.
@@ -249,12 +251,12 @@ impl Session {
 }
 
 /// A state that has a sending chain.
-pub(crate) trait Sending: Sized {
+pub(crate) trait Sending: Clone {
     fn sending(&self) -> &SendingChain;
     fn ratchet_key(&self) -> &RatchetKeyPair;
     fn previous_chain_length(&self) -> u32;
-    /// The state after a message has been sent.
-    fn with_sending(&self, sending: SendingChain) -> Self;
+    /// A message has been sent.
+    fn sent(&mut self, next: SendingChain);
 
     /// The chain to go on with, and the ciphertext; writes the header. `ad` makes the associated
     /// data of it. Draws 12 bytes from `rng`.

@@ -12,7 +12,7 @@ use super::ad::associated_data;
 use super::message::Message4;
 use super::rank::Rank;
 use super::trailer::trailer;
-use super::{Decrypt4Error, Parties};
+use super::{Decrypt4Error, Parties, SessionId};
 use crate::header::HEADER_LENGTH;
 use crate::session::{DecryptError, EncryptError, Established, Initiated, Message, Sending};
 
@@ -43,12 +43,12 @@ pub(super) struct RankedSession {
     pub(super) ratchet: Ratchet,
 }
 
-/// A sealed message in its parts, and the session to go on with.
-pub(super) struct SealedOn {
-    pub(super) session: RankedSession,
-    pub(super) header: [u8; HEADER_LENGTH],
-    pub(super) trailer: Vec<u8>,
-    pub(super) ciphertext: Vec<u8>,
+/// A sealed message in its parts, and the session that it was sealed on.
+pub(crate) struct SealedOn {
+    pub(crate) session: SessionId,
+    pub(crate) header: [u8; HEADER_LENGTH],
+    pub(crate) trailer: Vec<u8>,
+    pub(crate) ciphertext: Vec<u8>,
 }
 
 impl RankedSession {
@@ -64,8 +64,18 @@ impl RankedSession {
         self
     }
 
+    /// Whether there is room in the chain: for 2^32 - 1 messages.
+    pub(super) fn can_seal(&self) -> bool {
+        let chain = match &self.ratchet {
+            Ratchet::Initiated { state, .. } => state.sending(),
+            Ratchet::Established(state) => state.sending(),
+        };
+        chain.counter < u32::MAX
+    }
+
+    /// Unchanged after an error.
     pub(super) fn seal(
-        &self,
+        &mut self,
         parties: Parties<'_>,
         now_ms: u64,
         payload: &[u8],
@@ -78,19 +88,19 @@ impl RankedSession {
         let trailer = trailer(now_ms, self.rank, handshake);
         let ad = |header: &_| associated_data(header, parties, &trailer);
         let mut header = [0; HEADER_LENGTH];
-        let (ratchet, ciphertext) = match &self.ratchet {
-            Ratchet::Initiated { state, handshake } => {
+        let ciphertext = match &mut self.ratchet {
+            Ratchet::Initiated { state, .. } => {
                 let (next, ciphertext) = state.seal(payload, &mut header, ad, rng)?;
-                let (state, handshake) = (state.with_sending(next), handshake.clone());
-                (Ratchet::Initiated { state, handshake }, ciphertext)
+                state.sent(next);
+                ciphertext
             }
             Ratchet::Established(state) => {
                 let (next, ciphertext) = state.seal(payload, &mut header, ad, rng)?;
-                (Ratchet::Established(state.with_sending(next)), ciphertext)
+                state.sent(next);
+                ciphertext
             }
         };
-        let session = Self { ratchet, ..*self };
-        Ok(SealedOn { session, header, trailer, ciphertext })
+        Ok(SealedOn { session: self.rank.id, header, trailer, ciphertext })
     }
 
     pub(super) fn open(

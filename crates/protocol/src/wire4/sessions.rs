@@ -114,12 +114,28 @@ impl Sessions {
         payload: &[u8],
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<Sealed4, EncryptError> {
-        let sending = self.sending.as_ref().ok_or(EncryptError::NoSession)?;
+        let mut sessions = self.clone();
         let SealedOn { session, header, trailer, ciphertext } =
-            sending.seal(parties, now_ms, payload, rng)?;
-        let id = session.rank.id;
-        let sessions = self.with_sending(session);
-        Ok(Sealed4 { sessions, header, trailer, ciphertext, session: id })
+            sessions.encrypt_in_place(parties, now_ms, payload, rng)?;
+        Ok(Sealed4 { sessions, header, trailer, ciphertext, session })
+    }
+
+    /// [`encrypt`](Self::encrypt) for whoever keeps the sessions so far elsewhere; unchanged after
+    /// an error.
+    pub(crate) fn encrypt_in_place(
+        &mut self,
+        parties: Parties<'_>,
+        now_ms: u64,
+        payload: &[u8],
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Result<SealedOn, EncryptError> {
+        let sending = self.sending.as_mut().ok_or(EncryptError::NoSession)?;
+        sending.seal(parties, now_ms, payload, rng)
+    }
+
+    /// Whether [`encrypt`](Self::encrypt) seals.
+    pub(crate) fn can_encrypt(&self) -> bool {
+        self.sending.as_ref().is_some_and(RankedSession::can_seal)
     }
 
     /// Opens a message on the session that it names, or begins that session with its handshake.
