@@ -3,6 +3,7 @@
 //! What is to be sealed when is worked out by the protocol ([`PeerRecord`]); this asks it, and
 //! hands the sealed message to the step.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -34,28 +35,39 @@ impl User {
 
     /// Seals what the outbox has, new or again, as far as there is room on the way to the relay.
     pub(super) fn pump(&mut self, to: &str, step: &mut Step) {
-        if !self.may_seal(to) {
-            return;
-        }
-        while let Some(peer) = self.peers.get_mut(to).filter(|peer| peer.has_room()) {
+        self.pump_with(None, to, step);
+    }
+
+    /// The same; `pushed` has just come into the outbox, with that number.
+    pub(super) fn pump_with(
+        &mut self,
+        mut pushed: Option<(u64, Unsent)>,
+        to: &str,
+        step: &mut Step,
+    ) {
+        let is_connected = self.link.is_connected();
+        let Some(peer) = self.peers.get_mut(to) else { return };
+        let may_seal = is_connected && peer.can_seal() && peer.speaks_wire4();
+        let parties = Parties { sender: &self.id, recipient: to };
+        while may_seal && peer.has_room() {
             let now_ms = self.clock.now_ms();
-            let parties = Parties { sender: &self.id, recipient: to };
             let sealed = peer.change(|record| record.seal(parties, now_ms, &mut self.random));
-            let Some(sealed) = sealed else { return };
-            let unsent = sealed.seq.and_then(|seq| Some((seq, peer.unsent.remove(&seq)?)));
+            let Some(sealed) = sealed else { break };
+            let unsent = sealed.seq.and_then(|seq| {
+                let pushed = pushed.take_if(|(pushed, _)| *pushed == seq).map(|(_, unsent)| unsent);
+                Some((seq, pushed.or_else(|| peer.unsent.remove(&seq))?))
+            });
             let (deadline, flight) = match unsent {
                 Some((seq, Unsent { deadline, done })) => {
                     let id = stvor_protocol::message_id(&self.id, to, seq);
                     (deadline, Flight::Content { seq, id, done })
                 }
-                None => {
-                    let again = sealed.seq.is_some();
-                    let flight = if again { Flight::Again } else { Flight::Control };
-                    (Instant::now() + PATIENCE, flight)
-                }
+                None => (Instant::now() + PATIENCE, Flight::Again),
             };
-            self.add_sealed(to, sealed, deadline, flight, step);
+            let message = outgoing(&self.id, to, self.in_flight.next_id(), sealed, deadline);
+            leaves(peer, message, flight, step);
         }
+        peer.unsent.extend(pushed);
     }
 
     /// Seals what is due by `until_ms` without a content: receipts and questions.
@@ -63,43 +75,15 @@ impl User {
         if !self.may_seal(to) {
             return;
         }
-        while let Some(peer) = self.peers.get_mut(to) {
-            let now_ms = self.clock.now_ms();
-            let parties = Parties { sender: &self.id, recipient: to };
-            let sealed = peer.change(|record| {
-                record.seal_control(parties, until_ms, now_ms, &mut self.random)
-            });
-            let Some(sealed) = sealed else { return };
-            self.add_sealed(to, sealed, Instant::now() + PATIENCE, Flight::Control, step);
-        }
-    }
-
-    fn add_sealed(
-        &mut self,
-        to: &str,
-        sealed: SealedMessage,
-        deadline: Instant,
-        flight: Flight,
-        step: &mut Step,
-    ) {
         let Some(peer) = self.peers.get_mut(to) else { return };
-        if !peer.pinned
-            && let Some(identity) = peer.record().and_then(PeerRecord::their_identity)
+        let (now_ms, deadline) = (self.clock.now_ms(), Instant::now() + PATIENCE);
+        let parties = Parties { sender: &self.id, recipient: to };
+        while let Some(sealed) =
+            peer.change(|record| record.seal_control(parties, until_ms, now_ms, &mut self.random))
         {
-            step.pin(to, identity.fingerprint());
+            let message = outgoing(&self.id, to, self.in_flight.next_id(), sealed, deadline);
+            leaves(peer, message, Flight::Control, step);
         }
-        peer.in_flight += 1;
-        let message = Outgoing {
-            id: self.in_flight.next_id(),
-            from: self.id.clone(),
-            to: to.to_owned(),
-            header: sealed.header,
-            ciphertext: BASE64_URL_SAFE_NO_PAD.encode(sealed.ciphertext),
-            timestamp_ms: sealed.timestamp_ms,
-            deadline,
-        };
-        step.change(to);
-        step.outgoing.push((message, flight));
     }
 
     /// Does whatever is due with a peer.
@@ -244,4 +228,36 @@ impl User {
             self.tidy(&id);
         }
     }
+}
+
+/// A sealed message as it is given to the link, under the relay's id for it.
+fn outgoing(
+    from: &Arc<str>,
+    to: &str,
+    id: String,
+    sealed: SealedMessage,
+    deadline: Instant,
+) -> Outgoing {
+    let SealedMessage { seq: _, header, ciphertext, timestamp_ms } = sealed;
+    Outgoing {
+        id,
+        from: from.clone(),
+        to: to.to_owned(),
+        header,
+        ciphertext: BASE64_URL_SAFE_NO_PAD.encode(ciphertext),
+        timestamp_ms,
+        deadline,
+    }
+}
+
+/// Adds a sealed message to the step.
+fn leaves(peer: &mut Peer, message: Outgoing, flight: Flight, step: &mut Step) {
+    if !peer.pinned
+        && let Some(identity) = peer.record().and_then(PeerRecord::their_identity)
+    {
+        step.pin(&message.to, identity.fingerprint());
+    }
+    peer.in_flight += 1;
+    step.change(&message.to);
+    step.outgoing.push((message, flight));
 }

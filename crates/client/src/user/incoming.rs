@@ -1,5 +1,7 @@
 //! Receiving: open on a scratch record, check the nonce, and only then let the step have it.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -142,8 +144,8 @@ impl User {
         }
         let now_ms = self.clock.now_ms();
         let parties = Parties { sender: &from, recipient: &self.id };
-        let fresh = PeerRecord::new(now_ms);
-        let record = peer.record().unwrap_or(&fresh);
+        let fresh = || Cow::Owned(PeerRecord::new(now_ms));
+        let record = peer.record().map_or_else(fresh, Cow::Borrowed);
         let own = step.user.as_ref().unwrap_or(&self.own);
         let opened = record.open(own.prekeys(), parties, &message, now_ms, &mut self.random);
         let after_ms = message.begun_ms();

@@ -101,9 +101,8 @@ impl User {
             }
             false => Some(done),
         };
-        peer.unsent.insert(seq, Unsent { deadline, done });
         step.change(to);
-        self.pump(to, step);
+        self.pump_with(Some((seq, Unsent { deadline, done })), to, step);
     }
 
     fn seal_legacy(&mut self, to: &str, send: WaitingSend, step: &mut Step) {

@@ -168,12 +168,11 @@ impl Inbox {
     /// and whether its sender waits for a receipt.
     pub(super) fn handled(&mut self, seq: u64) -> (bool, bool) {
         let (mut any, mut prompt) = (false, false);
-        while let Some(item) = self.items.front().filter(|item| item.seq <= seq) {
+        self.items.drop_through(seq, |item| {
             any = true;
             prompt |= item.prompt;
             self.items_bytes -= item.content.len();
-            self.items.pop_front();
-        }
+        });
         (any, prompt)
     }
 

@@ -276,11 +276,10 @@ impl Outbox {
         self.raise(receipt);
         let mut handled = Vec::new();
         let settled = receipt.handled.min(self.sealed);
-        while let Some(front) = self.entries.front().filter(|front| front.seq <= settled) {
-            handled.push(front.name);
-            self.bytes -= front.content.len();
-            self.entries.pop_front();
-        }
+        self.entries.drop_through(settled, |entry| {
+            handled.push(entry.name);
+            self.bytes -= entry.content.len();
+        });
 
         let known = (self.received.received, self.received.count_beyond());
         if is_current || receipt.received >= self.received.received {

@@ -140,6 +140,28 @@ impl<T: Numbered + Clone> Queue<T> {
         Some(removed)
     }
 
+    /// Takes out everything up to number `seq`, and shows it to `each`. Chunks that go as a whole
+    /// are not copied.
+    pub(crate) fn drop_through(&mut self, seq: u64, mut each: impl FnMut(&T)) {
+        while self.front().is_some_and(|front| front.seq() <= seq)
+            && let Some(chunks) = &mut self.chunks
+        {
+            let chunks = Arc::make_mut(chunks);
+            let Some(first) = chunks.front_mut() else { return };
+            let gone = first.partition_point(|thing| thing.seq() <= seq);
+            first[..gone].iter().for_each(&mut each);
+            self.len -= gone;
+            if gone < first.len() {
+                Arc::make_mut(first).drain(..gone);
+            } else {
+                chunks.pop_front();
+            }
+            if self.len == 0 {
+                self.chunks = None;
+            }
+        }
+    }
+
     /// Where `seq` is, or would be: a chunk, and a place in it.
     fn position(&self, seq: u64) -> (usize, usize) {
         let Some(chunks) = &self.chunks else { return (0, 0) };
@@ -198,6 +220,7 @@ mod tests {
         Insert(u64, u8),
         Remove(u64),
         PopFront,
+        DropThrough(u64),
         Change(u64, u8),
     }
 
@@ -207,6 +230,7 @@ mod tests {
             3 => (0..300_u64, any::<u8>()).prop_map(|(seq, value)| Step::Insert(seq, value)),
             1 => (0..300_u64).prop_map(Step::Remove),
             1 => Just(Step::PopFront),
+            1 => (0..300_u64).prop_map(Step::DropThrough),
             1 => (0..300_u64, any::<u8>()).prop_map(|(seq, value)| Step::Change(seq, value)),
         ]
     }
@@ -236,6 +260,12 @@ mod tests {
                         prop_assert_eq!(queue.remove(seq).map(|(_, value)| value), map.remove(&seq));
                     }
                     Step::PopFront => prop_assert_eq!(queue.pop_front(), map.pop_first()),
+                    Step::DropThrough(seq) => {
+                        let mut dropped = Vec::new();
+                        queue.drop_through(seq, |thing| dropped.push(*thing));
+                        let kept = map.split_off(&(seq + 1));
+                        prop_assert!(dropped.into_iter().eq(std::mem::replace(&mut map, kept)));
+                    }
                     Step::Change(seq, value) => {
                         if let Some(thing) = queue.get_mut(seq) {
                             thing.1 = value;
