@@ -22,7 +22,7 @@ use crate::metrics::{Counters, Metrics};
 use crate::prometheus::Exposition;
 use crate::random::OsRandom;
 use crate::store::{Changes, IdentityStore, StoreErrorKind};
-use crate::user::{UserTask, wire_bundle};
+use crate::user::{Stock, UserTask, wire_bundle};
 use crate::{Config, Error, Stores};
 
 /// How long closing waits for the relay's goodbye.
@@ -186,6 +186,7 @@ impl App {
             legacy_peers: self.inner.legacy_peers,
             clock,
             random,
+            stock: Stock::USUAL,
             attachment,
             stay,
         };

@@ -18,11 +18,15 @@ use crate::config::LegacyPeers;
 use crate::events::{Content, Events, Receipt, Received, SendOptions, Sent};
 use crate::link::{Attachment, Incoming, Link, LinkState, Request};
 use crate::metrics::Counters;
-use crate::user::{Command, UserTask, wire_bundle};
+use crate::user::{Command, Stock, UserTask, wire_bundle};
 use crate::{Error, Stores};
 
 /// Enough for everything that a schedule brings at once.
 const INBOX: usize = 1 << 16;
+
+/// Fewer one-time prekeys than usual: to make a hundred took half the time of a schedule, and these run
+/// out within one.
+const STOCK: Stock = Stock { full: 6, few: 2 };
 
 /// What the application has seen; it outlives the process, as a log on a disk would.
 #[derive(Default)]
@@ -148,6 +152,7 @@ impl Party {
             legacy_peers: LegacyPeers::Allow,
             clock,
             random,
+            stock: STOCK,
             attachment,
             stay,
         };

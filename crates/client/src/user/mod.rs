@@ -41,7 +41,7 @@ use in_flight::InFlight;
 use pace::Pace;
 use peer::Peer;
 use prekeys::Allowance;
-pub(crate) use prekeys::wire_bundle;
+pub(crate) use prekeys::{Stock, wire_bundle};
 use step::Step;
 use timers::Timers;
 
@@ -76,6 +76,8 @@ pub(crate) struct UserTask {
     pub(crate) legacy_peers: LegacyPeers,
     pub(crate) clock: Clock,
     pub(crate) random: Random,
+    /// Of one-time prekeys.
+    pub(crate) stock: Stock,
     pub(crate) attachment: Attachment,
     /// Dropped when the user is gone.
     pub(crate) stay: watch::Sender<()>,
@@ -147,7 +149,7 @@ impl UserTask {
         mut arrivals: mpsc::Receiver<Incoming>,
     ) {
         let Self { id, own, stores, link, events, counters, timeout, .. } = self;
-        let Self { legacy_peers, clock, mut random, attachment, stay, .. } = self;
+        let Self { legacy_peers, clock, mut random, stock, attachment, stay, .. } = self;
         let mut user = User {
             in_flight: InFlight::new(&mut random),
             pace: Pace::default(),
@@ -173,7 +175,7 @@ impl UserTask {
             retry_at: Some(Instant::now()), // what an earlier stay has left is taken up at once
             held: peer::HeldTotal::default(),
             pending: peer::PendingTotal::default(),
-            allowance: Allowance::new(Instant::now()),
+            allowance: Allowance::new(stock, Instant::now()),
             id,
             own,
             stores,

@@ -12,13 +12,24 @@ use super::User;
 use super::step::Step;
 use crate::link::Request;
 
-/// One-time prekeys that the relay is given when it has few left.
-const PUBLISHED: usize = 100;
-const FEW: usize = 25;
+/// How many one-time prekeys the relay is to have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stock {
+    /// When it is filled up.
+    pub(crate) full: usize,
+    /// With fewer it is filled up.
+    pub(crate) few: usize,
+}
 
-/// One-time prekeys made at once at most: all of them, and all of them again for a relay that has
-/// forgotten them.
-const MOST_AT_ONCE: usize = 2 * PUBLISHED;
+impl Stock {
+    pub(crate) const USUAL: Self = Self { full: 100, few: 25 };
+
+    /// One-time prekeys made at once at most: all of them, and all of them again for a relay that
+    /// has forgotten them.
+    fn most_at_once(self) -> usize {
+        2 * self.full
+    }
+}
 
 /// How long it takes until one more may be made beyond these: a hundred an hour. A relay that always
 /// says that none are left would otherwise have us make keys for ever, and soon push those out that
@@ -29,6 +40,7 @@ const ONE_MORE: Duration = Duration::from_secs(36);
 /// How many one-time prekeys may be made, and what the relay waits for.
 #[derive(Debug)]
 pub(super) struct Allowance {
+    stock: Stock,
     /// As of `since`.
     left: usize,
     since: Instant,
@@ -37,35 +49,36 @@ pub(super) struct Allowance {
 }
 
 impl Allowance {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { left: MOST_AT_ONCE, since: now, short: None }
+    pub(super) fn new(stock: Stock, now: Instant) -> Self {
+        Self { stock, left: stock.most_at_once(), since: now, short: None }
     }
 
     /// How many to make for a relay that has `left`; they are taken off.
     fn take(&mut self, left: usize, now: Instant) -> usize {
+        let Stock { full, few } = self.stock;
         self.short = None;
-        if left >= FEW {
+        if left >= few {
             return 0;
         }
         let earned = now.duration_since(self.since).as_secs() / ONE_MORE.as_secs();
         self.since += ONE_MORE * u32::try_from(earned).unwrap_or(u32::MAX);
         self.left = usize::try_from(earned).unwrap_or(usize::MAX).saturating_add(self.left);
-        self.left = self.left.min(MOST_AT_ONCE);
-        let count = self.left.min(PUBLISHED - left);
+        self.left = self.left.min(self.stock.most_at_once());
+        let count = self.left.min(full - left);
         self.left -= count;
-        self.short = (left + count < FEW).then_some(left + count);
+        self.short = (left + count < few).then_some(left + count);
         count
     }
 
     /// So many were made in a step that was not taken: the relay is given others before long.
     pub(super) fn not_published(&mut self, count: usize) {
-        self.left = (self.left + count).min(MOST_AT_ONCE);
-        self.short = Some(PUBLISHED.saturating_sub(count));
+        self.left = (self.left + count).min(self.stock.most_at_once());
+        self.short = Some(self.stock.full.saturating_sub(count));
     }
 
     /// When a relay that was given too few may be given enough.
     fn due(&self) -> Option<Instant> {
-        let lacking = FEW.saturating_sub(self.short?).saturating_sub(self.left).max(1);
+        let lacking = self.stock.few.saturating_sub(self.short?).saturating_sub(self.left).max(1);
         Some(self.since + ONE_MORE * u32::try_from(lacking).unwrap_or(u32::MAX))
     }
 }
@@ -130,29 +143,32 @@ pub(super) fn parse_one_time(id: u32, key: &str) -> Option<OneTimePrekey> {
 mod tests {
     use super::*;
 
+    const FULL: usize = Stock::USUAL.full;
+    const FEW: usize = Stock::USUAL.few;
+
     #[test]
     fn a_relay_that_has_enough_is_given_none() {
-        let mut allowance = Allowance::new(Instant::now());
+        let mut allowance = Allowance::new(Stock::USUAL, Instant::now());
         assert_eq!(allowance.take(FEW, allowance.since), 0);
-        assert_eq!(allowance.take(FEW - 1, allowance.since), PUBLISHED - FEW + 1);
+        assert_eq!(allowance.take(FEW - 1, allowance.since), FULL - FEW + 1);
         assert_eq!(allowance.due(), None);
     }
 
     #[test]
     fn a_relay_that_always_says_none_left_is_given_a_hundred_an_hour() {
         let start = Instant::now();
-        let mut allowance = Allowance::new(start);
+        let mut allowance = Allowance::new(Stock::USUAL, start);
         let mut made = 0;
         for second in 0..10 * 3_600 {
             made += allowance.take(0, start + Duration::from_secs(second));
         }
-        assert_eq!(made, MOST_AT_ONCE + 999, "the thousandth is earned in the next second");
+        assert_eq!(made, 2 * FULL + 999, "the thousandth is earned in the next second");
     }
 
     #[test]
     fn a_relay_that_was_given_too_few_is_given_more_without_asking_again() {
         let start = Instant::now();
-        let mut allowance = Allowance::new(start);
+        let mut allowance = Allowance::new(Stock::USUAL, start);
         assert_eq!([0, 0, 0].map(|left| allowance.take(left, start)), [100, 100, 0]);
         let due = allowance.due().unwrap();
         assert_eq!(due, start + ONE_MORE * FEW as u32);
@@ -161,13 +177,14 @@ mod tests {
         let later = due + Duration::from_secs(3 * 3_600);
         assert_eq!([0, 0, 0].map(|left| allowance.take(left, later)), [100, 100, 0]);
     }
+
     #[test]
     fn what_a_step_that_was_not_taken_had_made_is_made_again() {
         let start = Instant::now();
-        let mut allowance = Allowance::new(start);
+        let mut allowance = Allowance::new(Stock::USUAL, start);
         assert_eq!(allowance.take(10, start), 90);
         allowance.not_published(90);
-        assert_eq!((allowance.left, allowance.short), (MOST_AT_ONCE, Some(10)));
+        assert_eq!((allowance.left, allowance.short), (2 * FULL, Some(10)));
         assert_eq!(allowance.due(), Some(start + ONE_MORE));
         assert_eq!(allowance.take(10, start + ONE_MORE), 90);
     }
