@@ -99,19 +99,18 @@ impl Couple {
         self.now_ms += 1000;
         let ([from, to], now_ms) = (&mut self.users, self.now_ms);
         let parties = Parties { sender: from.name, recipient: to.name };
-        let (queued, _) = from.record.push(Content::text("text".into()), false).map_err(wrong)?;
-        let sealed = queued
+        from.record.push(Content::text("text".into()), false).map_err(wrong)?;
+        let sealed = from
+            .record
             .seal(parties, now_ms, random)
             .ok_or_else(|| invalid_argument("record", "has nothing to seal"))?;
-        from.record = sealed.record;
 
         let field = parse_header_field(&sealed.header)
             .map_err(wrong)?
             .ok_or_else(|| invalid_argument("header", "is not of wire 4"))?;
         let message = Message4::parse(&field.header, &field.trailer, &sealed.ciphertext);
         let message = message.map_err(wrong)?;
-        let opened = to.record.open(&to.prekeys, parties, &message, now_ms, random);
-        to.record = opened.map_err(wrong)?.record;
+        to.record.open(&to.prekeys, parties, &message, now_ms, random).map_err(wrong)?;
         self.users.reverse();
         Ok(())
     }

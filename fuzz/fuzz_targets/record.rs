@@ -78,11 +78,19 @@ fn peer(bytes: &[u8]) {
 
     let rng = &mut ChaCha20Rng::seed_from_u64(1);
     let mut record = record.resumed(NOW).ask_for_all(NOW);
-    if let Ok(seq) = record.push(Content::text("text".to_owned()), false) {
-        assert!(record.holds(seq) && record.is_active());
+    let before = record.to_bytes();
+    match record.push(Content::text("text".to_owned()), false) {
+        Ok(seq) => assert!(record.holds(seq) && record.is_active()),
+        Err(_) => assert_eq!(*record.to_bytes(), *before, "refused, and changed"),
     }
-    let _sealed = record.seal(PARTIES, NOW, rng);
-    let _said = record.seal_control(PARTIES, NOW, NOW, rng);
+    let before = record.to_bytes();
+    if record.seal(PARTIES, NOW, rng).is_none() {
+        assert_eq!(*record.to_bytes(), *before, "nothing sealed, and changed");
+    }
+    let before = record.to_bytes();
+    if record.seal_control(PARTIES, NOW, NOW, rng).is_none() {
+        assert_eq!(*record.to_bytes(), *before, "nothing said, and changed");
+    }
     let last = record.inbox().last().map(|item| item.seq);
     for ticket in last.into_iter().chain(record.legacy_inbox().map(|item| item.ticket()).max()) {
         record = record.handled(ticket, NOW);

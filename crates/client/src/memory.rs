@@ -70,6 +70,8 @@ impl Nonces {
                 seen.remove(&nonce);
                 if seen.is_empty() {
                     self.seen.remove(&peer);
+                } else if seen.len() < seen.capacity() / 4 {
+                    seen.shrink_to(2 * seen.len());
                 }
             }
         }

@@ -117,8 +117,7 @@ impl Party {
         let parsed = Message4::parse(&field.header, &field.trailer, &ciphertext).unwrap();
         let parties = Parties { sender: self.peer, recipient: self.name };
         let opened = self.record.open(&self.keys, parties, &parsed, NOW, rng).unwrap();
-        let OpenedMessage { record, delivered, used_one_time, .. } = opened;
-        self.record = record;
+        let OpenedMessage { delivered, used_one_time, .. } = opened;
         if let Some(id) = used_one_time {
             self.keys = self.keys.without_one_time(id);
         }

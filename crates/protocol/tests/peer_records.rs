@@ -80,17 +80,24 @@ impl World {
         to: &User,
         from: &User,
         sealed: &SealedMessage,
-    ) -> Result<OpenedMessage, OpenError> {
+    ) -> Result<(OpenedMessage, PeerRecord), OpenError> {
         let field = parse_header_field(&sealed.header).unwrap().unwrap();
         let message = Message4::parse(&field.header, &field.trailer, &sealed.ciphertext)?;
         let parties = Parties { sender: from.name, recipient: to.name };
-        to.record.open(&to.prekeys, parties, &message, self.now, &mut self.rng)
+        let mut record = to.record.clone();
+        let opened = record.open(&to.prekeys, parties, &message, self.now, &mut self.rng);
+        let before = [&record, &to.record].map(|record| record.to_bytes());
+        assert!(
+            opened.is_ok() || *before[0] == *before[1],
+            "changed by a message that was refused"
+        );
+        Ok((opened?, record))
     }
 
     /// Opens, and handles what came.
     fn open(&mut self, to: &mut User, from: &User, sealed: &SealedMessage) -> Vec<String> {
-        let opened = self.try_open(to, from, sealed).unwrap();
-        to.record = opened.record;
+        let (opened, record) = self.try_open(to, from, sealed).unwrap();
+        to.record = record;
         if let Some(id) = opened.used_one_time {
             to.prekeys = to.prekeys.without_one_time(id);
         }
@@ -264,8 +271,8 @@ fn another_identity_is_read_whatever_numbers_the_one_before_it_has_used() {
     let (mut first, mut bob) = world.pair();
     let sent = ["one", "two"].map(|text| world.send(&mut first, &bob, text));
     assert_eq!(world.open(&mut bob, &first, &sent[0]), ["one"]);
-    let unhandled = world.try_open(&bob, &first, &sent[1]).unwrap();
-    bob.record = unhandled.record;
+    let (unhandled, record) = world.try_open(&bob, &first, &sent[1]).unwrap();
+    bob.record = record;
     let waiting = unhandled.delivered[0].seq;
 
     let mut second = world.user("alice");

@@ -93,10 +93,14 @@ impl InFlight {
         format!("{}{number:x}", self.prefix)
     }
 
-    /// What [`next_id`](Self::next_id) has made an id of. Whatever else a relay says comes to
-    /// nothing, or to one of ours that it could have named as well.
+    /// What [`next_id`](Self::next_id) has made this id of, and no other spelling of it.
     fn number(&self, id: &str) -> Option<u64> {
-        u64::from_str_radix(id.strip_prefix(&self.prefix)?, 16).ok()
+        let digits = id.strip_prefix(&self.prefix)?;
+        let is_ours = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+        if digits.starts_with('0') || !digits.bytes().all(is_ours) {
+            return None;
+        }
+        u64::from_str_radix(digits, 16).ok()
     }
 
     pub(super) fn insert(&mut self, message: &Outgoing, flight: Flight) {
@@ -142,5 +146,27 @@ impl InFlight {
 
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::SeedableRng;
+
+    use super::*;
+
+    #[test]
+    fn an_id_is_read_as_it_was_written_and_no_other_way() {
+        let mut in_flight = InFlight::new(&mut ChaCha20Rng::seed_from_u64(1));
+        let ids: Vec<String> = (0..40).map(|_| in_flight.next_id()).collect();
+        for (id, number) in ids.iter().zip(1..) {
+            assert_eq!(in_flight.number(id), Some(number));
+        }
+        let prefix = in_flight.prefix.clone();
+        for digits in ["", "+1", "01", "A", "-1", "1 ", "g", "10000000000000000"] {
+            assert_eq!(in_flight.number(&format!("{prefix}{digits}")), None, "{digits}");
+        }
+        assert_eq!(in_flight.number("1"), None);
     }
 }

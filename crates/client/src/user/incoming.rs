@@ -1,7 +1,5 @@
 //! Receiving: open on a scratch record, check the nonce, and only then let the step have it.
 
-use std::borrow::Cow;
-
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -142,42 +140,78 @@ impl User {
                 step,
             );
         }
-        let now_ms = self.clock.now_ms();
-        let parties = Parties { sender: &from, recipient: &self.id };
-        let fresh = || Cow::Owned(PeerRecord::new(now_ms));
-        let record = peer.record().map_or_else(fresh, Cow::Borrowed);
-        let own = step.user.as_ref().unwrap_or(&self.own);
-        let opened = record.open(own.prekeys(), parties, &message, now_ms, &mut self.random);
-        let after_ms = message.begun_ms();
+        let (now_ms, after_ms) = (self.clock.now_ms(), message.begun_ms());
         let nonce = nonce_of(&field.header);
+        let is_sure = self.will_admit(&from, nonce, ciphertext.len(), step);
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let parties = Parties { sender: &from, recipient: &self.id };
+        let own = step.user.as_ref().unwrap_or(&self.own);
+        let random = &mut self.random;
+        let mut open =
+            |record: &mut PeerRecord| record.open(own.prekeys(), parties, &message, now_ms, random);
+        // In place, unless what is opened may yet be refused.
+        let opened = if is_sure {
+            peer.try_change(open).map(|opened| opened.map(|opened| (opened, None)))
+        } else {
+            let mut record = peer.record().cloned().unwrap_or_else(|| PeerRecord::new(now_ms));
+            Some(open(&mut record).map(|opened| (opened, Some(record))))
+        };
         match opened {
-            Ok(opened) => self.opened_wire4(envelope, opened, nonce, step).await,
-            Err(error) => self.not_opened(envelope, &error, after_ms, step),
+            Some(Ok((opened, record))) => {
+                self.opened_wire4(envelope, opened, record, nonce, step).await;
+            }
+            Some(Err(error)) => self.not_opened(envelope, &error, after_ms, step),
+            None => {}
         }
+    }
+
+    /// Whether nothing can be said against a message that opens on a session of this peer: its
+    /// identity is pinned, its nonce is the only one in the step, and there is room.
+    fn will_admit(&self, from: &str, nonce: [u8; 12], bytes: usize, step: &Step) -> bool {
+        let peer = self.peers.get(from);
+        let is_pinned = |peer: &Peer| {
+            peer.pinned && peer.record().is_some_and(|record| record.sending_session().is_some())
+        };
+        let nonce = (from.to_owned(), nonce);
+        peer.is_some_and(is_pinned)
+            && self.pending.has_ample_room(bytes)
+            && !self.replayed.contains(&nonce)
+            && !step.unchecked.contains(&nonce)
     }
 
     async fn opened_wire4(
         &mut self,
         envelope: Envelope,
         opened: OpenedMessage,
+        record: Option<PeerRecord>,
         nonce: [u8; 12],
         step: &mut Step,
     ) {
         let from = envelope.from.clone();
-        // Before its nonce is marked: it comes again.
-        let peer = self.peers.get(&from);
-        if !peer.is_some_and(|peer| self.pending.has_room(peer, &opened.record)) {
-            return self.events.error(Error::pending_full(&from));
-        }
-        let Some(envelope) = self.admitted(envelope, &opened.record, nonce, step).await else {
-            return;
+        let mut is_new = false;
+        let envelope = match record {
+            Some(record) => {
+                // Before its nonce is marked: it comes again.
+                let peer = self.peers.get(&from);
+                if !peer.is_some_and(|peer| self.pending.has_room(peer, &record)) {
+                    return self.events.error(Error::pending_full(&from));
+                }
+                let admitted = self.admitted(envelope, &record, nonce, step).await;
+                let Some(envelope) = admitted else { return };
+                let Some(peer) = self.peers.get_mut(&from) else { return };
+                is_new = peer.record().is_none();
+                peer.working = Some(record);
+                envelope
+            }
+            None => {
+                step.unchecked.insert((from.clone(), nonce));
+                envelope
+            }
         };
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        let OpenedMessage { record, delivered, handled, used_one_time } = opened;
-        let is_new = peer.record().is_none();
+        let OpenedMessage { delivered, handled, used_one_time } = opened;
         step.receipted += handled.len() as u64;
         peer.heard();
-        peer.working = Some(record);
         self.pending.count(peer);
         let told = self.events.wants_receipts();
         if told || !peer.receipts.is_empty() {

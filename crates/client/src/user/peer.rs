@@ -194,6 +194,11 @@ impl PendingTotal {
                 && self.bytes - bytes + more_bytes <= MAX_PENDING_BYTES_OF_ALL)
     }
 
+    /// Whether the peer's record may have one more such message, wherever it belongs.
+    pub(super) fn has_ample_room(&self, bytes: usize) -> bool {
+        self.messages < MAX_PENDING_OF_ALL && self.bytes + bytes <= MAX_PENDING_BYTES_OF_ALL
+    }
+
     /// Counts what the peer's record has now.
     pub(super) fn count(&mut self, peer: &mut Peer) {
         let pending = peer.record().map_or((0, 0), PeerRecord::pending_size);
@@ -219,12 +224,22 @@ impl Peer {
         &mut self,
         change: impl FnOnce(&mut PeerRecord) -> Option<T>,
     ) -> Option<T> {
+        self.try_change(|record| change(record).ok_or(()))?.ok()
+    }
+
+    /// The same for what says why it has changed nothing. `None` if there is no record.
+    pub(super) fn try_change<T, E>(
+        &mut self,
+        change: impl FnOnce(&mut PeerRecord) -> Result<T, E>,
+    ) -> Option<Result<T, E>> {
         if let Some(working) = &mut self.working {
-            return change(working);
+            return Some(change(working));
         }
         let mut record = self.committed.clone()?;
-        let changed = change(&mut record)?;
-        self.working = Some(record);
+        let changed = change(&mut record);
+        if changed.is_ok() {
+            self.working = Some(record);
+        }
         Some(changed)
     }
 

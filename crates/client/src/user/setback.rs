@@ -188,13 +188,17 @@ impl User {
             peer.unsent.keys().chain(peer.receipts.keys()).copied().collect();
         for seq in waiting.into_iter().filter(|seq| lost(*seq)) {
             let content = peer.working.as_ref().and_then(|record| record.outbox_content(seq));
-            let Some(content) = content.cloned() else { continue };
+            let content = content.cloned();
             let unsent = peer.unsent.remove(&seq);
             let receipt = peer.receipts.remove(&seq);
             let is_receipt = receipt.is_some();
             let told = unsent.and_then(|unsent| Some((unsent.deadline, unsent.done?)));
             let Some((deadline, done)) = receipt.or(told) else { continue };
-            sends.push((deadline, content, is_receipt, done));
+            match content {
+                Some(content) => sends.push((deadline, content, is_receipt, done)),
+                // A peer that knows the number beforehand has said that it had handled it.
+                None => done(Err(Error::storage_busy())),
+            }
         }
         let legacy = std::mem::take(&mut peer.legacy_undone).into_iter();
         sends.extend(legacy.map(|(deadline, content, done)| (deadline, content, false, done)));

@@ -180,6 +180,9 @@ impl User {
             let record = self.peers.get(*id).and_then(|peer| peer.working.as_ref());
             record.is_some_and(|record| record.is_active())
         });
+        // Of those whose records a failed store may have replaced nobody knows. The own record that
+        // it may have replaced as well names them, and this one takes its place.
+        let active = active.chain(&self.unsure);
         let own = step.user.as_ref().unwrap_or(&self.own);
         if let Some(own) = own.with_active(active.map(String::as_str)) {
             step.user = Some(self.pruned(own));

@@ -18,6 +18,8 @@ use crate::relays::{FakeRelay, Kind, OurRelay};
 /// Fails as often as it is told to.
 struct Flaky {
     inner: Stores,
+    /// Whether only the answers get lost: what is saved is kept.
+    keeps: bool,
     failures: Arc<AtomicUsize>,
 }
 
@@ -34,10 +36,10 @@ impl SessionStore for Flaky {
     async fn save(&self, user_id: &str, changes: &Changes) -> Result<(), StoreError> {
         let left =
             self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
-        if left.is_ok() {
-            return Err(StoreError::failed("disk full"));
+        if left.is_err() || self.keeps {
+            self.inner.sessions.save(user_id, changes).await?;
         }
-        self.inner.sessions.save(user_id, changes).await
+        if left.is_ok() { Err(StoreError::failed("disk full")) } else { Ok(()) }
     }
 }
 
@@ -56,7 +58,7 @@ async fn a_trust_that_could_not_be_saved_leaves_the_old_identity_blocked() {
     let relay = FakeRelay::start(Kind::Mock).await;
     let failures = Arc::new(AtomicUsize::new(0));
     let inner = Stores::memory();
-    let flaky = Arc::new(Flaky { inner: inner.clone(), failures: failures.clone() });
+    let flaky = Arc::new(Flaky { inner: inner.clone(), keeps: false, failures: failures.clone() });
     let bobs = open(&relay.url).await;
     let mut bob = Person::join_with(&bobs, "bob", Stores { sessions: flaky, ..inner }).await;
     let first = open(&relay.url).await;
@@ -78,6 +80,26 @@ async fn a_trust_that_could_not_be_saved_leaves_the_old_identity_blocked() {
     assert_eq!(bob.next().await.1, "two");
     bob.send("alice", "three").await.unwrap();
     assert_eq!(alice.next().await.1, "three");
+}
+
+/// The own record names the peers who are looked at when the user comes back.
+#[tokio::test]
+async fn a_peer_of_whose_record_nobody_knows_what_the_store_has_kept_is_not_forgotten() {
+    let relay = FakeRelay::start(Kind::Mock).await;
+    let (inner, failures) = (Stores::memory(), Arc::new(AtomicUsize::new(0)));
+    let flaky = Flaky { inner: inner.clone(), keeps: true, failures: failures.clone() };
+    let stores = Stores { sessions: Arc::new(flaky), ..inner.clone() };
+    let bob = Person::join_with(&open(&relay.url).await, "bob", stores).await;
+    let _alice = Person::join(&open(&relay.url).await, "alice").await;
+    let _carol = Person::join(&open(&relay.url).await, "carol").await;
+    failures.store(1, Ordering::SeqCst);
+    let error = bob.send("alice", "perhaps").await.unwrap_err();
+    assert_eq!(error.code, Code::StorageFailed);
+    bob.send("carol", "surely").await.unwrap();
+    let held = inner.sessions.load("bob", "alice").await.unwrap().unwrap();
+    assert_eq!(held.outbox_size().0, 1, "the store has kept it");
+    let own = inner.sessions.load_user("bob").await.unwrap().unwrap();
+    assert_eq!(own.active().collect::<Vec<_>>(), ["alice", "carol"]);
 }
 
 #[tokio::test]

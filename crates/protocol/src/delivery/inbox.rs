@@ -176,6 +176,12 @@ impl Inbox {
         (any, prompt)
     }
 
+    /// Whether there is room for one more content of this length wherever it belongs.
+    pub(super) fn has_ample_room(&self, length: usize) -> bool {
+        self.items.len() + self.pending.len() < MAX_PENDING_MESSAGES
+            && self.items_bytes + self.pending_bytes + length <= MAX_PENDING_BYTES
+    }
+
     fn has_room(&self, length: usize) -> bool {
         self.items.len() < MAX_INBOX_MESSAGES && self.items_bytes + length <= MAX_INBOX_BYTES
     }

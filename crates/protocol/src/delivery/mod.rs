@@ -14,8 +14,9 @@
 //! - *Time*: when [`next_deadline`](Delivery::next_deadline) has come, [`control`](Delivery::control)
 //!   makes the payload that is due by then. With nothing on its way there is no deadline.
 //!
-//! Each step returns the state to commit; what it made leaves after that. A state that is read from
-//! a store numbers its messages from the clock on, ahead of whatever it may have forgotten.
+//! Each step returns the state to commit, or for records changes it in place; what it made leaves
+//! after the commit. A state that is read from a store numbers its messages from the clock on, ahead
+//! of whatever it may have forgotten.
 //! Spec: docs/PROTOCOL.md, "Delivery".
 
 mod content;
@@ -164,6 +165,13 @@ pub struct Accepted {
     pub handled: Vec<u64>,
     /// There was no room for the content. It counts as lost on the way: the peer sends it again.
     pub refused: bool,
+}
+
+/// What [`Delivery::take`] has taken.
+pub(crate) struct Brought {
+    pub(crate) delivered: Vec<InboxItem>,
+    pub(crate) handled: Vec<u64>,
+    refused: bool,
 }
 
 impl Delivery {
@@ -326,29 +334,59 @@ impl Delivery {
         timestamp_ms: u64,
         now_ms: u64,
     ) -> Result<Accepted, PayloadError> {
-        let Payload { receipt, probe, place, content } = Payload::parse(payload)?;
+        let payload = Payload::parse(payload)?;
         let mut delivery = self.clone();
-        let handled = match &receipt {
-            Some((receipt, asks)) => delivery.take_receipt(receipt, asks, now_ms),
+        let Brought { delivered, handled, refused } = delivery.take(&payload, timestamp_ms, now_ms);
+        Ok(Accepted { delivery, delivered, handled, refused })
+    }
+
+    /// [`accept`](Self::accept) for whoever keeps the state so far elsewhere. `None` if there was
+    /// no room; unchanged then as after an error.
+    pub(crate) fn accept_in_place(
+        &mut self,
+        payload: &[u8],
+        timestamp_ms: u64,
+        now_ms: u64,
+    ) -> Result<Option<Brought>, PayloadError> {
+        let payload = Payload::parse(payload)?;
+        let length = payload.content.as_ref().map_or(0, |sent| sent.bytes.len());
+        if self.inbox.has_ample_room(length) {
+            let brought = self.take(&payload, timestamp_ms, now_ms);
+            debug_assert!(!brought.refused, "there was room");
+            return Ok(Some(brought));
+        }
+        let mut next = self.clone();
+        let brought = next.take(&payload, timestamp_ms, now_ms);
+        if brought.refused {
+            return Ok(None);
+        }
+        *self = next;
+        Ok(Some(brought))
+    }
+
+    fn take(&mut self, payload: &Payload<'_>, timestamp_ms: u64, now_ms: u64) -> Brought {
+        let Payload { receipt, probe, place, content } = payload;
+        let handled = match receipt {
+            Some((receipt, asks)) => self.take_receipt(receipt, asks, now_ms),
             None => Vec::new(),
         };
-        if let Some(number) = probe {
-            delivery.owed.answer = Some(number);
-            delivery.owed.within(now_ms, 0);
+        if let Some(number) = *probe {
+            self.owed.answer = Some(number);
+            self.owed.within(now_ms, 0);
         }
 
-        let last = delivery.inbox.last();
-        let mut delivered = delivery.inbox.learn(&place);
+        let last = self.inbox.last();
+        let mut delivered = self.inbox.learn(place);
         let mut refused = false;
-        if let Some(sent) = &content {
-            match delivery.inbox.take(&place, sent, timestamp_ms) {
+        if let Some(sent) = content {
+            match self.inbox.take(place, sent, timestamp_ms) {
                 Some(more) => delivered.extend(more),
                 None => refused = true,
             }
-            delivery.owe_receipt(now_ms);
+            self.owe_receipt(now_ms);
         }
-        delivery.watch_gap(last, now_ms);
-        Ok(Accepted { delivery, delivered, handled, refused })
+        self.watch_gap(last, now_ms);
+        Brought { delivered, handled, refused }
     }
 
     /// The state towards another sender, who takes the place of the one so far: that one's numbers
@@ -369,11 +407,8 @@ impl Delivery {
     }
 
     /// The peer waits for a sign of us: a receipt is due, with something new in it or not.
-    #[must_use = "the state itself is unchanged"]
-    pub fn owing_receipt(&self, now_ms: u64) -> Self {
-        let mut next = self.clone();
-        next.owed.within(now_ms, timer::RECEIPT_DELAY_MS);
-        next
+    pub(crate) fn owe_answer(&mut self, now_ms: u64) {
+        self.owed.within(now_ms, timer::RECEIPT_DELAY_MS);
     }
 
     /// The application has handled everything up to number `seq`, in the order of delivery.

@@ -18,13 +18,13 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use crate::bundle::VerifiedBundle;
-use crate::delivery::{Content, Delivery, InboxItem, PayloadError, PushError, message_id};
+use crate::delivery::{Brought, Content, Delivery, InboxItem, PayloadError, PushError, message_id};
 use crate::keys::{IdentityKey, LocalKeys};
 use crate::record::Record;
 use crate::session::{EstablishError, Session};
 use crate::wire4::{
-    Decrypt4Error, Message4, OneTimePrekey, Parties, Prekeys, SessionId, Sessions, VerifiedV4,
-    header_field,
+    Decrypt4Error, Message4, OneTimePrekey, Opening, Parties, Prekeys, SessionId, Sessions,
+    VerifiedV4, header_field,
 };
 
 pub use self::imported::ImportError;
@@ -77,10 +77,8 @@ pub struct SealedMessage {
     pub timestamp_ms: u64,
 }
 
-/// What a message of wire 4 has brought.
+/// What a message of wire 4 has brought to the record that opened it.
 pub struct OpenedMessage {
-    /// The record to commit.
-    pub record: PeerRecord,
     /// What is the application's turn to handle now, in order.
     pub delivered: Vec<InboxItem>,
     /// The numbers of contents of ours that the peer's application has handled.
@@ -412,46 +410,49 @@ impl PeerRecord {
     ///
     /// # Errors
     ///
-    /// Any [`OpenError`].
+    /// Any [`OpenError`]; the record is unchanged then.
     pub fn open(
-        &self,
+        &mut self,
         ours: &Prekeys,
         parties: Parties<'_>,
         message: &Message4<'_>,
         now_ms: u64,
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<OpenedMessage, OpenError> {
-        let sessions = self.sessions_for(message)?;
-        let opened = sessions.decrypt(ours, parties, message, now_ms, rng)?;
-        let accepted = self.delivery.accept(&opened.payload, opened.timestamp_ms, now_ms)?;
-        if accepted.refused {
-            return Err(OpenError::Full);
+        let (stranger, opening) = match &self.sessions {
+            Some(sessions) => (None, sessions.open(ours, parties, message, now_ms, rng)?),
+            None => {
+                let sessions = self.sessions_of_stranger(message)?;
+                let opening = sessions.open(ours, parties, message, now_ms, rng)?;
+                (Some(sessions), opening)
+            }
+        };
+        let Opening { payload, timestamp_ms, used_one_time, change } = opening;
+        let delivery = Arc::make_mut(&mut self.delivery);
+        let brought = delivery.accept_in_place(&payload, timestamp_ms, now_ms)?;
+        let Brought { delivered, handled, .. } = brought.ok_or(OpenError::Full)?;
+
+        // Nothing fails from here on.
+        if message.has_handshake() {
+            delivery.owe_answer(now_ms); // who still brings it waits to be answered
         }
-        // Who still brings a handshake waits to be answered.
-        let delivery = Arc::new(match message.has_handshake() {
-            true => accepted.delivery.owing_receipt(now_ms),
-            false => accepted.delivery,
-        });
-        let sessions = Some(Arc::new(opened.sessions));
+        if let Some(stranger) = stranger {
+            self.sessions = Some(Arc::new(stranger));
+        }
+        if let Some(sessions) = &mut self.sessions {
+            Arc::make_mut(sessions).take(change);
+        }
         // The peer is there with wire 4: what was on its way in wire 3 has come, and whoever has
         // stolen an old state of it shall not write with that for ever.
-        let legacy = None;
-        Ok(OpenedMessage {
-            record: Self { legacy, imported: None, sessions, delivery, ..self.clone() },
-            delivered: accepted.delivered,
-            handled: accepted.handled,
-            used_one_time: opened.used_one_time,
-        })
+        (self.legacy, self.imported) = (None, None);
+        Ok(OpenedMessage { delivered, handled, used_one_time })
     }
 
-    fn sessions_for(&self, message: &Message4<'_>) -> Result<Arc<Sessions>, Decrypt4Error> {
-        if let Some(sessions) = &self.sessions {
-            return Ok(sessions.clone());
-        }
+    fn sessions_of_stranger(&self, message: &Message4<'_>) -> Result<Sessions, Decrypt4Error> {
         let claimed = message.sender_identity()?.ok_or(Decrypt4Error::UnknownSession)?;
         match self.their_identity() {
             Some(known) if *known != claimed => Err(Decrypt4Error::IdentityMismatch),
-            _ => Ok(Arc::new(Sessions::new(claimed))),
+            _ => Ok(Sessions::new(claimed)),
         }
     }
 
@@ -536,7 +537,7 @@ impl fmt::Debug for SealedMessage {
 
 impl fmt::Debug for OpenedMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { record: _, delivered, handled, used_one_time } = self;
+        let Self { delivered, handled, used_one_time } = self;
         f.debug_struct("OpenedMessage")
             .field("delivered", &delivered.len())
             .field("handled", handled)

@@ -33,6 +33,35 @@ pub(crate) struct Established {
     pub(crate) post_compromise: bool,
 }
 
+/// What a message that has proved genuine changes.
+pub(crate) enum Change {
+    /// The receiving chain goes on, or a key that was kept is used.
+    Chain { receiving: ReceivingChain, skipped: SkippedMessageKeys },
+    /// Both chains are new.
+    Turn(Box<Established>),
+}
+
+impl Change {
+    pub(crate) fn apply(self, state: &mut Established) {
+        match self {
+            Self::Chain { receiving, skipped } => {
+                (state.receiving, state.skipped) = (receiving, skipped);
+            }
+            Self::Turn(turned) => *state = *turned,
+        }
+    }
+
+    /// The state after the change to `state`.
+    pub(crate) fn applied_to(self, state: &Established) -> Established {
+        match self {
+            Self::Chain { receiving, skipped } => {
+                Established { receiving, skipped, ..state.clone() }
+            }
+            Self::Turn(turned) => *turned,
+        }
+    }
+}
+
 /// A Diffie-Hellman step about to be made, for a header with a new ratchet key.
 pub(crate) struct Turn<'a> {
     pub(crate) root_key: &'a RootKey,
@@ -90,12 +119,13 @@ impl Established {
         &self,
         message: &Message<'_>,
         rng: &mut (impl CryptoRng + ?Sized),
-    ) -> Result<(Self, Zeroizing<Vec<u8>>, OpenedBy), DecryptError> {
+    ) -> Result<(Change, Zeroizing<Vec<u8>>, OpenedBy), DecryptError> {
         let header = &message.header;
         if let Some((skipped, message_key)) = self.skipped.take(&header.ratchet_key, header.counter)
         {
             let plaintext = message.open_with(&message_key)?;
-            return Ok((Self { skipped, ..self.clone() }, plaintext, OpenedBy::SkippedKey));
+            let receiving = self.receiving.clone();
+            return Ok((Change::Chain { receiving, skipped }, plaintext, OpenedBy::SkippedKey));
         }
         if header.ratchet_key == *self.their_ratchet_key.as_bytes() {
             return self.open_on_chain(message);
@@ -110,7 +140,8 @@ impl Established {
             sent: self.sending.counter,
             ending: Some(self),
         };
-        turn.open(message, rng)
+        let (turned, plaintext, opened_by) = turn.open(message, rng)?;
+        Ok((Change::Turn(Box::new(turned)), plaintext, opened_by))
     }
 
     /// How long the receiving chain was, by the header of the next one.
@@ -128,14 +159,14 @@ impl Established {
     fn open_on_chain(
         &self,
         message: &Message<'_>,
-    ) -> Result<(Self, Zeroizing<Vec<u8>>, OpenedBy), DecryptError> {
+    ) -> Result<(Change, Zeroizing<Vec<u8>>, OpenedBy), DecryptError> {
         let header = &message.header;
         let until = skip_distance(self.receiving.counter, header.counter, message.max_skip)?;
         let (receiving, skipped) = self.receiving.skip(until);
         let (receiving, message_key) = next(&receiving)?;
         let plaintext = message.open_with(&message_key)?;
         let skipped = self.skipped.with(&header.ratchet_key, skipped);
-        Ok((Self { receiving, skipped, ..self.clone() }, plaintext, OpenedBy::Chain))
+        Ok((Change::Chain { receiving, skipped }, plaintext, OpenedBy::Chain))
     }
 
     pub(crate) fn force_ratchet(&self, rng: &mut (impl CryptoRng + ?Sized)) -> Self {

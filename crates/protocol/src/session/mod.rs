@@ -23,7 +23,7 @@ mod view;
 
 pub(crate) use agreement::Agreement;
 pub use error::{DecryptError, EncryptError, EstablishError, SavedRecordError, SavedSessionError};
-pub(crate) use established::{Established, Turn};
+pub(crate) use established::{Change, Established, Turn};
 pub(crate) use initiated::Initiated;
 pub(crate) use message::Message;
 pub use view::SessionState;
@@ -224,7 +224,10 @@ impl Session {
         let (established, plaintext, opened_by) = match &self.state {
             State::Pending(pending) => pending.agreement.respond(message, rng)?,
             State::Initiated(initiated) => initiated.open(message, rng)?,
-            State::Established(established) => established.open(message, rng)?,
+            State::Established(established) => {
+                let (change, plaintext, opened_by) = established.open(message, rng)?;
+                (change.applied_to(established), plaintext, opened_by)
+            }
         };
         Ok((self.with(State::Established(established)), plaintext, opened_by))
     }

@@ -36,6 +36,7 @@ pub use one_time::{MAX_ONE_TIME_PREKEYS, OneTimePrekey};
 pub use prekeys::Prekeys;
 pub use rank::SessionId;
 pub use session::MAX_SKIP_4;
+pub(crate) use sessions::Opening;
 pub use sessions::{MAX_SESSIONS, Opened4, Sealed4, Sessions};
 pub use trailer::{HeaderField, header_field, parse_header_field};
 

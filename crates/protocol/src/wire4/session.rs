@@ -14,7 +14,9 @@ use super::rank::Rank;
 use super::trailer::trailer;
 use super::{Decrypt4Error, Parties, SessionId};
 use crate::header::HEADER_LENGTH;
-use crate::session::{DecryptError, EncryptError, Established, Initiated, Message, Sending};
+use crate::session::{
+    Change, DecryptError, EncryptError, Established, Initiated, Message, Sending,
+};
 
 /// How far ahead in one chain a message of wire 4 may be. Between two receipts, which turn the
 /// chain over, there are 50 messages and what is in flight; this allows for 2,000 in flight. Each
@@ -41,6 +43,12 @@ pub(super) struct RankedSession {
     /// The newest timestamp of the peer on this session that proved genuine; 0 before the first.
     pub(super) newest_ms: u64,
     pub(super) ratchet: Ratchet,
+}
+
+/// What a message that has proved genuine changes in its session.
+pub(super) struct OpenedOn {
+    change: Change,
+    newest_ms: u64,
 }
 
 /// A sealed message in its parts, and the session that it was sealed on.
@@ -103,21 +111,39 @@ impl RankedSession {
         Ok(SealedOn { session: self.rank.id, header, trailer, ciphertext })
     }
 
+    /// What is in the message, and what it changes once it is [taken](Self::take).
     pub(super) fn open(
         &self,
         message: &Message4<'_>,
         parties: Parties<'_>,
         rng: &mut (impl CryptoRng + ?Sized),
-    ) -> Result<(Self, Zeroizing<Vec<u8>>), Decrypt4Error> {
+    ) -> Result<(OpenedOn, Zeroizing<Vec<u8>>), Decrypt4Error> {
         let ad = message.associated_data(parties);
         let ratcheted = message.for_ratchet(&ad);
-        let (state, payload, _) = match &self.ratchet {
-            Ratchet::Initiated { state, .. } => state.open(&ratcheted, rng),
-            Ratchet::Established(state) => state.open(&ratcheted, rng),
-        }
-        .map_err(|error| self.judge(error, message))?;
+        let opened = match &self.ratchet {
+            Ratchet::Initiated { state, .. } => state
+                .open(&ratcheted, rng)
+                .map(|(state, payload, _)| (Change::Turn(Box::new(state)), payload)),
+            Ratchet::Established(state) => {
+                state.open(&ratcheted, rng).map(|(change, payload, _)| (change, payload))
+            }
+        };
+        let (change, payload) = opened.map_err(|error| self.judge(error, message))?;
         let newest_ms = self.newest_ms.max(message.timestamp_ms());
-        Ok((Self { ratchet: Ratchet::Established(state), newest_ms, ..*self }, payload))
+        Ok((OpenedOn { change, newest_ms }, payload))
+    }
+
+    /// Goes on after a message that this state has [opened](Self::open).
+    pub(super) fn take(&mut self, opened: OpenedOn) {
+        let OpenedOn { change, newest_ms } = opened;
+        self.newest_ms = newest_ms;
+        match (change, &mut self.ratchet) {
+            (change, Ratchet::Established(state)) => change.apply(state),
+            (Change::Turn(state), ratchet) => *ratchet = Ratchet::Established(*state),
+            (Change::Chain { .. }, Ratchet::Initiated { .. }) => {
+                debug_assert!(false, "there is no receiving chain before the peer has answered");
+            }
+        }
     }
 
     /// What it means that a message of this session did not open.

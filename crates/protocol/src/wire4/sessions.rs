@@ -17,7 +17,7 @@ use super::message::Message4;
 use super::prekeys::Prekeys;
 use super::rank::Rank;
 use super::respond::Begun;
-use super::session::{RankedSession, SealedOn};
+use super::session::{OpenedOn, RankedSession, SealedOn};
 use super::{Decrypt4Error, MAX_CLOCK_SKEW_MS, Parties, SessionId};
 use crate::header::HEADER_LENGTH;
 use crate::keys::IdentityKey;
@@ -52,6 +52,24 @@ pub struct Sealed4 {
     pub ciphertext: Vec<u8>,
     /// The session that it was sealed on.
     pub session: SessionId,
+}
+
+/// What a message has brought, and what it changes once it is [taken](Sessions::take).
+pub(crate) struct Opening {
+    pub(crate) payload: Zeroizing<Vec<u8>>,
+    pub(crate) timestamp_ms: u64,
+    pub(crate) used_one_time: Option<u32>,
+    pub(crate) change: SessionsChange,
+}
+
+/// What an opened message changes.
+pub(crate) struct SessionsChange(Changed);
+
+enum Changed {
+    /// One session that is held.
+    Held(Rank, OpenedOn),
+    /// The peer has begun another.
+    Begun(Box<RankedSession>),
 }
 
 /// A message opened by [`Sessions::decrypt`].
@@ -157,23 +175,56 @@ impl Sessions {
         now_ms: u64,
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<Opened4, Decrypt4Error> {
+        let Opening { payload, timestamp_ms, used_one_time, change } =
+            self.open(ours, parties, message, now_ms, rng)?;
+        let mut sessions = self.clone();
+        sessions.take(change);
+        Ok(Opened4 { sessions, payload, timestamp_ms, used_one_time, session: message.session() })
+    }
+
+    /// What [`decrypt`](Self::decrypt) opens, and what it changes.
+    pub(crate) fn open(
+        &self,
+        ours: &Prekeys,
+        parties: Parties<'_>,
+        message: &Message4<'_>,
+        now_ms: u64,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Result<Opening, Decrypt4Error> {
         let timestamp_ms = message.timestamp_ms();
         if timestamp_ms > now_ms.saturating_add(MAX_CLOCK_SKEW_MS) {
             return Err(Decrypt4Error::FutureTimestamp);
         }
         let id = message.session();
-        let (sessions, payload, used_one_time) = match self.iter().find(|held| held.rank.id == id) {
+        let (change, payload, used_one_time) = match self.iter().find(|held| held.rank.id == id) {
             Some(held) => {
-                let (session, payload) = held.open(message, parties, rng)?;
-                (self.replacing(session), payload, None)
+                let (opened, payload) = held.open(message, parties, rng)?;
+                (Changed::Held(held.rank, opened), payload, None)
             }
             None => {
                 let Begun { session, payload, one_time } =
                     self.respond(ours, parties, message, now_ms, rng)?;
-                (self.with(session), payload, one_time)
+                (Changed::Begun(Box::new(session)), payload, one_time)
             }
         };
-        Ok(Opened4 { sessions, payload, timestamp_ms, used_one_time, session: id })
+        let change = SessionsChange(change);
+        Ok(Opening { payload, timestamp_ms, used_one_time, change })
+    }
+
+    /// Goes on after a message that these sessions, unchanged since, have [opened](Self::open).
+    pub(crate) fn take(&mut self, change: SessionsChange) {
+        match change.0 {
+            Changed::Begun(session) => *self = self.with(*session),
+            Changed::Held(rank, opened) => match &mut self.sending {
+                Some(sending) if sending.rank == rank => sending.take(opened),
+                _ => {
+                    let older = Arc::make_mut(&mut self.older);
+                    if let Some(held) = older.iter_mut().find(|held| held.rank == rank) {
+                        held.take(opened);
+                    }
+                }
+            },
+        }
     }
 
     /// Replaces our ratchet key at once where nothing was sent on it yet; see
@@ -200,25 +251,6 @@ impl Sessions {
     /// The newest timestamp of the peer that proved genuine, on any session.
     pub(super) fn newest_ms(&self) -> u64 {
         self.iter().map(|session| session.newest_ms).max().unwrap_or(0)
-    }
-
-    /// With another state of the sending session. Of the one so far nothing is copied.
-    fn with_sending(&self, session: RankedSession) -> Self {
-        let Self { their_identity, sending: _, older, retired } = self;
-        let (their_identity, older) = (their_identity.clone(), older.clone());
-        Self { their_identity, sending: Some(session), older, retired: *retired }
-    }
-
-    /// With `session` in place of the state of it that is held.
-    fn replacing(&self, session: RankedSession) -> Self {
-        if self.sending.as_ref().is_some_and(|sending| sending.rank == session.rank) {
-            return self.with_sending(session);
-        }
-        let mut older = self.older.to_vec();
-        if let Some(held) = older.iter_mut().find(|held| held.rank == session.rank) {
-            *held = session;
-        }
-        Self { older: Arc::from(older), ..self.clone() }
     }
 
     /// With one more session, in its place by rank. Beyond [`MAX_SESSIONS`] one is dropped: the
