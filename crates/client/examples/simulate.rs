@@ -1,7 +1,7 @@
 //! Runs schedules of the simulation and says what they found.
 //!
 //! `simulate --schedules 10000 [--first 0]`; with `SIM_SEED=7` in the environment it runs that one
-//! schedule. With `--clocks wrong` the clocks of users who lose their records may go wrong at the same
+//! schedule, and with `SIM_LOG=1` besides it tells on standard error what happens in it. With `--clocks wrong` the clocks of users who lose their records may go wrong at the same
 //! time, which docs/PROTOCOL.md (26.1, "Limits") does not promise to be harmless. Exits with 1 at the first violation, naming the seed that finds it again.
 
 use std::process::ExitCode;
@@ -19,6 +19,10 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if schedules == 1 && std::env::var_os("SIM_LOG").is_some() {
+        let log = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE);
+        log.with_ansi(false).without_time().with_writer(std::io::stderr).init();
+    }
     let start = Instant::now();
     let (next, failed) = (AtomicU64::new(first), Mutex::new(None));
     let total = Mutex::new(Outcome::default());

@@ -10,6 +10,7 @@ use stvor_protocol::message_id;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant};
+use tracing::debug;
 
 use super::store::Disk;
 use crate::app::own_record;
@@ -64,6 +65,7 @@ impl Events for Ears {
     }
 
     fn error(&self, error: Error) {
+        debug!(code = error.code.as_str(), "an error is told");
         lock(&self.0).errors.push(error);
     }
 }

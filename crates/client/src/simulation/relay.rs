@@ -9,6 +9,7 @@ use rand_core::Rng;
 use stvor_wire::PublicKeyBundle;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
+use tracing::debug;
 
 use crate::events::SentStatus;
 use crate::link::{Envelope, Incoming, LinkState, Outgoing, Request};
@@ -122,6 +123,14 @@ impl Relay {
 
     /// A user's task asks for something.
     pub(super) fn request(&mut self, state: &Arc<LinkState>, request: Request) {
+        match &request {
+            Request::Attach { user, .. } => debug!(user = &**user, "attaches"),
+            Request::Watch { user, peer } => debug!(user = &**user, peer, "watches"),
+            Request::Refresh { user, peer } => debug!(user = &**user, peer, "asks who it is"),
+            Request::Lookup { user, peer } => debug!(user = &**user, peer, "looks up"),
+            Request::Announce { user, .. } => debug!(user = &**user, "announces"),
+            _ => {}
+        }
         match request {
             Request::Attach { user, bundle, inbox, done, .. } => {
                 let (watches, lookups) = (BTreeSet::new(), Vec::new());
@@ -255,6 +264,7 @@ impl Relay {
         let to = message.to;
         let (lies, drops) = (self.chance(self.manners.lie), self.chance(self.manners.drop));
         let (mute, is_there) = (self.chance(self.manners.mute), self.present.contains_key(&to));
+        debug!(from = envelope.from, to, id = envelope.id, lies, drops, mute, "a message is sent");
         if !mute && (lies || !drops) {
             let status = match (self.manners.keeps, is_there) {
                 (true, true) => SentStatus::Delivered,
@@ -322,6 +332,8 @@ impl Relay {
             && entry.key().0 <= now
         {
             let Flying { to, envelope } = entry.remove();
+            let is_there = self.present.contains_key(&to);
+            debug!(from = envelope.from, to, id = envelope.id, is_there, "a message lands");
             if self.present.contains_key(&to) {
                 self.tell(&to, Incoming::Message(envelope));
             } else if self.manners.keeps {

@@ -9,6 +9,7 @@ use std::task::Poll;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use tokio::time::{Duration, Instant, sleep_until};
+use tracing::debug;
 
 use super::check::{self, Violation};
 use super::party::{Outcome as Sent, Party};
@@ -202,6 +203,7 @@ impl World {
     }
 
     async fn die(&mut self, at: usize) {
+        debug!(user = self.parties[at].id, "dies");
         self.crashes += usize::from(self.parties[at].process.is_some());
         self.parties[at].kill().await;
         let id = self.parties[at].id.clone();
@@ -221,6 +223,7 @@ impl World {
     /// much, or is right again.
     async fn go_back(&mut self, at: usize, set_back_ms: u64) {
         let Some(files) = self.backups[at].clone() else { return };
+        debug!(user = self.parties[at].id, set_back_ms, "the disk goes back");
         self.die(at).await;
         self.parties[at].disk.restore(files);
         if let Clock::Virtual { start_ms, .. } = &mut self.clocks[at] {
@@ -241,12 +244,14 @@ impl World {
 
     fn attempt(&mut self, from: usize, to: usize, receipt: bool) {
         let text = format!("{}", self.attempts.len());
+        debug!(from = self.parties[from].id, to = self.parties[to].id, text, "sends");
         let outcome = self.parties[from].send(&self.parties[to].id, &text, receipt);
         self.attempts.push(Attempt { from, to, text, outcome });
     }
 
     /// The relay turns honest, everybody comes, and nothing is asked for any more.
     async fn come_to_rest(&mut self) -> Result<(), Violation> {
+        debug!("everybody comes to rest");
         self.relay.manners = Manners::honest(self.relay.manners.keeps);
         let end = Instant::now() + REST;
         loop {
