@@ -435,6 +435,12 @@ impl User {
             self.counters.replays.one();
             return self.settle(envelope, Error::replay_detected(&from), step);
         }
+        if self.reads_again_for(&from) {
+            if let Some(peer) = self.peers.get_mut(&from) {
+                peer.hold_again(envelope, &mut self.held);
+            }
+            return;
+        }
         if self.link.fetches_bundles() {
             return self.ask_who_it_is(envelope, step);
         }

@@ -93,6 +93,8 @@ pub(super) struct Peer {
     pub(super) unconfirmed: u32,
     /// When the relay was last asked for the keys again.
     pub(super) refreshed_at: Option<Instant>,
+    /// When the record was last read again because of a message that did not open.
+    pub(super) reread_at: Option<Instant>,
     /// What the record has in the [`PendingTotal`].
     pending: (usize, usize),
 }

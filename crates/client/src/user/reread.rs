@@ -14,6 +14,9 @@ use crate::events::{Receipt, Sent, SentStatus};
 /// as well: it has probably died.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// At most one reading of a peer's record in this time because of messages that do not open.
+const REREAD_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Messages of a peer that another process of the user has, and has not handled.
 pub(super) struct Others {
     tickets: BTreeSet<u64>,
@@ -51,6 +54,21 @@ impl User {
                 self.attention.insert(id.clone());
             }
         }
+    }
+
+    /// Whether the record of a peer whose message did not open is read again before the message is
+    /// refused: another process of the user may have gone on with it. In wire 4 nothing is lost
+    /// without that: the peer seals again what was refused.
+    pub(super) fn reads_again_for(&mut self, from: &str) -> bool {
+        let Some(peer) = self.peers.get_mut(from) else { return false };
+        let lately = peer.reread_at.is_some_and(|at| at.elapsed() < REREAD_INTERVAL);
+        if lately || peer.working.is_some() || self.unsure.contains(from) {
+            return false;
+        }
+        peer.reread_at = Some(Instant::now());
+        self.read_again(std::iter::once(&from.to_owned()));
+        self.retry_at.get_or_insert_with(Instant::now);
+        true
     }
 
     /// Makes good what a step of ours has kept that seemed to have failed, when the record is read

@@ -5,8 +5,6 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
 
-use crate::people::{Person, open};
-use crate::relays::{FakeRelay, Kind};
 use async_trait::async_trait;
 use stvor_client::{
     Changes, Code, Content, ReplayCache, SealedSessions, SealedStore, SendOptions, SessionStore,
@@ -14,6 +12,8 @@ use stvor_client::{
 };
 use stvor_protocol::{PeerRecord, UserRecord};
 
+use crate::people::{Person, open};
+use crate::relays::{FakeRelay, Kind};
 use crate::strangers::Stranger;
 
 type Rows = HashMap<String, (u64, Vec<u8>)>;
@@ -181,6 +181,40 @@ async fn what_a_save_has_kept_whose_answer_was_lost_is_given_and_what_was_told_t
     four.await.unwrap();
     assert!(*process.conflicts.lock().unwrap() >= 2, "the lost answers led to no conflict");
     assert!(bob.messages.try_recv().is_err(), "nothing comes to bob twice");
+}
+
+/// In wire 3 nobody seals again what was refused.
+#[tokio::test]
+async fn a_process_behind_another_one_of_its_user_opens_what_an_original_client_writes() {
+    let relay = FakeRelay::start(Kind::Mock).await;
+    let (database, others) = (Arc::new(Database::default()), Stores::memory());
+    let [behind, ahead] = [(); 2].map(|()| stores_of(&Process::new(&database, false), &others));
+    let mut behind = Person::join_with(&open(&relay.url).await, "bob", behind).await;
+    let mut carol = Stranger::new("carol", "bob", &relay.keys_of("bob"));
+    relay.inject("bob", &carol.announcement_of_wire3());
+    relay.inject("bob", &carol.write_in_wire3("one"));
+    assert_eq!(behind.next().await.1, "one");
+
+    // The relay has the newer connection. Each answer turns the ratchets.
+    let mut ahead = Person::join_with(&open(&relay.url).await, "bob", ahead).await;
+    relay.inject("bob", &carol.announcement_of_wire3());
+    for text in ["two", "three"] {
+        relay.inject("bob", &carol.write_in_wire3(text));
+        assert_eq!(ahead.next().await.1, text);
+        ahead.send("carol", text).await.unwrap();
+        assert_eq!(carol.read_in_wire3(relay.seen_from("bob").last().unwrap()), text);
+    }
+    ahead.client.disconnect().await;
+    let announced = relay.announcements_of("bob");
+    relay.kick();
+    while relay.announcements_of("bob") == announced {
+        tokio::task::yield_now().await;
+    }
+    relay.inject("bob", &carol.write_in_wire3("four"));
+    assert_eq!(behind.next().await.1, "four");
+    relay.inject("bob", &carol.write_in_wire3("five"));
+    assert_eq!(behind.next().await.1, "five");
+    assert!(behind.errors.try_recv().is_err(), "nothing was refused");
 }
 
 /// A store in which one peer's record cannot be read.

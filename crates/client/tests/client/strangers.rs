@@ -81,6 +81,16 @@ impl Stranger {
         self.frame(&BASE64.encode(sealed.header), &sealed.ciphertext)
     }
 
+    /// Reads what the peer has written in wire 3.
+    pub(crate) fn read_in_wire3(&mut self, frame: &Value) -> String {
+        let field = |name: &str| BASE64.decode(frame["payload"][name].as_str().unwrap()).unwrap();
+        let (header, ciphertext) = (field("header"), field("ciphertext"));
+        let opened = self.legacy.decrypt(&self.keys, &header, &ciphertext, &mut self.random);
+        let opened = opened.unwrap();
+        self.legacy = opened.record;
+        String::from_utf8(opened.plaintext.to_vec()).unwrap()
+    }
+
     fn frame(&self, header: &str, ciphertext: &[u8]) -> Value {
         let payload = json!({"header": header, "ciphertext": BASE64.encode(ciphertext)});
         json!({
