@@ -4,8 +4,8 @@ use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use stvor_protocol::{
-    Decrypt4Error, DecryptError, HEADER_LENGTH, Message4, NONCE_LENGTH, OpenError, OpenedMessage,
-    Parties, PeerRecord, Record, parse_header_field,
+    Decrypt4Error, HEADER_LENGTH, Message4, NONCE_LENGTH, OpenError, OpenedMessage, Parties,
+    PeerRecord, parse_header_field,
 };
 use tokio::time::{Duration, Instant};
 use tracing::{debug, warn};
@@ -14,12 +14,9 @@ use super::User;
 use super::peer::Peer;
 use super::step::{Opened, Receipted, Step};
 use crate::Error;
-use crate::config::{LegacyPeers, check_user_id};
+use crate::config::check_user_id;
 use crate::events::{Receipt, Received};
 use crate::link::{Envelope, Request};
-
-/// A timestamp further ahead than this is nobody's clock.
-const MAX_AHEAD_MS: u64 = 5 * 60 * 1000;
 
 /// At most one look-up of a peer's keys in this time because of messages that do not open.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
@@ -31,7 +28,7 @@ const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENI
 const BASE64_STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 
 /// Our messages travel in base64url; the original's decoder takes the standard alphabet as well.
-fn decode(text: &str) -> Option<Vec<u8>> {
+pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     BASE64_URL.decode(text).or_else(|_| BASE64_STANDARD.decode(text)).ok()
 }
 
@@ -253,7 +250,7 @@ impl User {
     /// Checks the identity that an opened message proves against the pin, and notes its nonce for
     /// the replay cache, which is asked once for the whole step. Gives the envelope back if the
     /// message may be received.
-    async fn admitted(
+    pub(super) async fn admitted(
         &mut self,
         envelope: Envelope,
         record: &PeerRecord,
@@ -316,82 +313,6 @@ impl User {
         }
     }
 
-    /// Opens a message of wire 3.
-    async fn open_legacy(&mut self, envelope: Envelope, step: &mut Step) {
-        let from = envelope.from.clone();
-        let Some(peer) = self.peers.get(&from) else { return };
-        let decoded = (decode(&envelope.header), decode(&envelope.ciphertext));
-        let (Some(header), Some(ciphertext)) = decoded else {
-            return self.reject(envelope, Error::decryption_failed(&from), step);
-        };
-        let Ok(header) = <[u8; HEADER_LENGTH]>::try_from(header) else {
-            return self.reject(envelope, Error::decryption_failed(&from), step);
-        };
-        if self.legacy_peers == LegacyPeers::Refuse {
-            return self.reject(envelope, Error::legacy_refused(&from), step);
-        }
-        if peer.record().is_none_or(|record| record.legacy().is_none()) {
-            // A peer that has wire 4 does not fall back: somebody wants us to.
-            if peer.speaks_wire4() {
-                return self.reject(envelope, Error::downgraded(&from), step);
-            }
-        }
-        let nonce = nonce_of(&header);
-        let opened = match self.decrypt_legacy(&from, &header, &ciphertext) {
-            Ok(opened) => opened,
-            Err(error) => return self.legacy_not_opened(envelope, &error, step),
-        };
-        let Some(peer) = self.peers.get(&from) else { return };
-        let now_ms = self.clock.now_ms();
-        let record = peer.record().cloned().unwrap_or_else(|| PeerRecord::new(now_ms));
-        let is_new = peer.record().is_none();
-        let record = record.with_legacy(opened.record);
-        let timestamp = envelope.timestamp_ms.filter(|at| *at <= now_ms + MAX_AHEAD_MS);
-        let timestamp_ms = timestamp.unwrap_or(now_ms);
-        let id = envelope.id.clone();
-        let Some((record, item)) = record.receive_legacy(id, opened.plaintext, timestamp_ms) else {
-            return self.events.error(Error::inbox_full(&from)); // the relay may still have it
-        };
-        let Some(envelope) = self.admitted(envelope, &record, nonce, step).await else { return };
-        let Some(peer) = self.peers.get_mut(&from) else { return };
-        peer.heard();
-        peer.working = Some(record);
-        step.change(&from);
-        step.received.push(received_legacy(&from, &item));
-        if is_new {
-            self.watch(&from);
-        }
-        step.opened.push(Opened { from, nonce, envelope });
-    }
-
-    /// With the signed prekey in force, or one that was when the peer took it.
-    fn decrypt_legacy(
-        &mut self,
-        from: &str,
-        header: &[u8],
-        ciphertext: &[u8],
-    ) -> Result<stvor_protocol::Opened, DecryptError> {
-        let prekeys = self.own.prekeys();
-        let peer = self.peers.get(from);
-        let known = peer.and_then(Peer::record).and_then(PeerRecord::legacy);
-        let announced = peer.and_then(|peer| peer.announced.as_ref());
-        let mut outcome = Err(DecryptError::Authentication);
-        for keys in std::iter::once(prekeys.local_keys()).chain(prekeys.older_local_keys()) {
-            let first = match (known, announced) {
-                (None, Some(shown)) => {
-                    Record::new(keys, shown.verified.bundle.clone(), &mut self.random).ok()
-                }
-                _ => None,
-            };
-            let Some(record) = first.as_ref().or(known) else { break };
-            outcome = record.decrypt(keys, header, ciphertext, &mut self.random);
-            if !matches!(outcome, Err(DecryptError::Authentication)) {
-                break;
-            }
-        }
-        outcome
-    }
-
     /// A message of wire 4 was refused; its sender may need a new session.
     fn not_opened(
         &mut self,
@@ -425,30 +346,8 @@ impl User {
         }
     }
 
-    fn legacy_not_opened(&mut self, envelope: Envelope, error: &DecryptError, step: &mut Step) {
-        let from = envelope.from.clone();
-        if matches!(error, DecryptError::MissingMessageKey { .. }) && self.is_ours(&envelope) {
-            self.forget_nonce(&envelope);
-            return step.settled.extend(envelope.delivery);
-        }
-        if matches!(error, DecryptError::MissingMessageKey { .. }) {
-            self.counters.replays.one();
-            return self.settle(envelope, Error::replay_detected(&from), step);
-        }
-        if self.reads_again_for(&from) {
-            if let Some(peer) = self.peers.get_mut(&from) {
-                peer.hold_again(envelope, &mut self.held);
-            }
-            return;
-        }
-        if self.link.fetches_bundles() {
-            return self.ask_who_it_is(envelope, step);
-        }
-        self.reject(envelope, Error::decryption_failed(&from), step);
-    }
-
     /// Perhaps the peer has new keys, of which the relay has not told: asks, once in a while.
-    fn ask_who_it_is(&mut self, envelope: Envelope, step: &mut Step) {
+    pub(super) fn ask_who_it_is(&mut self, envelope: Envelope, step: &mut Step) {
         let from = envelope.from.clone();
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let ask = peer.refreshed_at.is_none_or(|at| at.elapsed() > REFRESH_INTERVAL);
@@ -471,19 +370,19 @@ impl User {
     }
 
     /// Whether the message was opened before, by a step that was not taken.
-    fn is_ours(&self, envelope: &Envelope) -> bool {
+    pub(super) fn is_ours(&self, envelope: &Envelope) -> bool {
         let nonce = envelope_nonce(envelope).filter(|_| !self.marked.is_empty());
         nonce.is_some_and(|nonce| self.marked.contains(&(envelope.from.clone(), nonce)))
     }
 
     /// That its nonce was marked by a step that was not taken ends with the message.
-    fn forget_nonce(&mut self, envelope: &Envelope) {
+    pub(super) fn forget_nonce(&mut self, envelope: &Envelope) {
         if let Some(nonce) = envelope_nonce(envelope).filter(|_| !self.marked.is_empty()) {
             self.marked.remove(&(envelope.from.clone(), nonce));
         }
     }
 
-    fn settle(&mut self, envelope: Envelope, error: Error, step: &mut Step) {
+    pub(super) fn settle(&mut self, envelope: Envelope, error: Error, step: &mut Step) {
         self.forget_nonce(&envelope);
         log_refusal(&envelope.from, &error);
         step.settled.extend(envelope.delivery);
@@ -524,21 +423,10 @@ fn is_expected(peer: &Peer, message: &Message4<'_>) -> bool {
 }
 
 /// A header's last bytes.
-fn nonce_of(header: &[u8; HEADER_LENGTH]) -> [u8; NONCE_LENGTH] {
+pub(super) fn nonce_of(header: &[u8; HEADER_LENGTH]) -> [u8; NONCE_LENGTH] {
     let mut nonce = [0; NONCE_LENGTH];
     nonce.copy_from_slice(&header[HEADER_LENGTH - NONCE_LENGTH..]);
     nonce
-}
-
-/// A message of wire 3 as it is handed to the application.
-pub(super) fn received_legacy(from: &str, item: &stvor_protocol::LegacyItem) -> Received {
-    Received {
-        id: item.id().to_owned(),
-        sender_id: from.to_owned(),
-        content: item.content().clone(),
-        ticket: item.ticket(),
-        timestamp_ms: item.timestamp_ms(),
-    }
 }
 
 #[cfg(test)]

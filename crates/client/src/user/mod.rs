@@ -8,6 +8,7 @@ mod delivery;
 mod identity;
 mod in_flight;
 mod incoming;
+mod legacy;
 mod outgoing;
 mod pace;
 mod peer;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::User;
-use super::incoming::received_legacy;
+use super::legacy::received_legacy;
 use super::peer::{Announced, Peer};
 use super::step::{Begun, Step};
 use crate::Error;
