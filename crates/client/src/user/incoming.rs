@@ -264,7 +264,7 @@ impl User {
         let checked = peer.pinned && known.is_some() && known == record.their_identity();
         let identity = record.their_identity().filter(|_| !checked);
         if let Some(fingerprint) = identity.map(|identity| identity.fingerprint()) {
-            match self.stores.tofu.verify_fingerprint(&self.id, &from, &fingerprint).await {
+            match self.verify_pin(&from, &fingerprint, step).await {
                 Ok(None) => step.pin(&from, fingerprint),
                 Ok(Some(true)) => self.peers.get_mut(&from)?.pinned = true,
                 // Whoever writes in the peer's name decides nothing: what the relay shows does.

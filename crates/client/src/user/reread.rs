@@ -74,8 +74,8 @@ impl User {
     /// Makes good what a step of ours has kept that seemed to have failed, when the record is read
     /// again: its messages are given, and what its senders were told was not sent is withdrawn.
     /// Messages that another process of the user has are that one's.
-    pub(super) fn read_once_more(&mut self, peer_id: &str, record: &PeerRecord, step: &mut Step) {
-        self.receipts_read(peer_id, record, step);
+    pub(super) fn read_once_more(&mut self, peer_id: &str, record: &PeerRecord) {
+        self.receipts_read(peer_id, record);
         let given = self.peers.get(peer_id).map(|peer| peer.given.clone()).unwrap_or_default();
         if !self.stores.sessions.was_kept(&self.id, peer_id) {
             let tickets = record.inbox().map(|item| item.seq);
@@ -96,7 +96,7 @@ impl User {
     }
 
     /// Messages that have left the outbox without our seeing it were handled by their recipient.
-    fn receipts_read(&mut self, peer_id: &str, record: &PeerRecord, step: &mut Step) {
+    fn receipts_read(&mut self, peer_id: &str, record: &PeerRecord) {
         let Some(peer) = self.peers.get_mut(peer_id) else { return };
         let is_gone = |seq: &u64| !record.holds(*seq);
         let unsent: Vec<_> = peer.unsent.extract_if(|seq, _| is_gone(seq)).collect();
@@ -106,11 +106,14 @@ impl User {
             let id = stvor_protocol::message_id(&self.id, peer_id, seq);
             done(Ok(Sent { id, status: SentStatus::Delivered }));
         }
-        for (seq, waiting) in receipts {
+        // Whatever becomes of this step: the store has it.
+        let receipted = receipts.into_iter().map(|(seq, waiting)| {
             let id = stvor_protocol::message_id(&self.id, peer_id, seq);
             let receipt = Receipt { id, recipient_id: peer_id.to_owned() };
-            step.receipts.push(Receipted { seq, receipt, waiting: Some(waiting) });
-        }
+            Receipted { seq, receipt, waiting: Some(waiting) }
+        });
+        let receipted = receipted.collect();
+        self.receipted(receipted);
     }
 
     fn note_others(&mut self, peer_id: &str, tickets: BTreeSet<u64>) {

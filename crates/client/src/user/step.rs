@@ -101,9 +101,17 @@ impl Step {
         self.touch(peer_id);
     }
 
+    /// The fingerprint that this step pins: what the application has accepted, if it has, else that
+    /// of the one who was met first.
+    pub(super) fn pinned(&self, peer_id: &str) -> Option<&str> {
+        let of_peer = || self.pins.iter().filter(|pin| pin.peer_id == peer_id);
+        let pin = of_peer().rfind(|pin| pin.replaces).or_else(|| of_peer().next());
+        pin.map(|pin| &*pin.fingerprint)
+    }
+
     /// Pins the fingerprint of a peer who is met for the first time.
     pub(super) fn pin(&mut self, peer_id: &str, fingerprint: String) {
-        if !self.pins.iter().any(|pin| pin.peer_id == peer_id && pin.fingerprint == fingerprint) {
+        if self.pinned(peer_id).is_none() {
             self.pins.push(Pin { peer_id: peer_id.to_owned(), fingerprint, replaces: false });
         }
     }
@@ -182,7 +190,8 @@ impl User {
         });
         // Of those whose records a failed store may have replaced nobody knows. The own record that
         // it may have replaced as well names them, and this one takes its place.
-        let active = active.chain(&self.unsure);
+        let writes = step.user.is_some() || !step.changed.is_empty();
+        let active = active.chain(self.unsure.iter().filter(|_| writes));
         let own = step.user.as_ref().unwrap_or(&self.own);
         if let Some(own) = own.with_active(active.map(String::as_str)) {
             step.user = Some(self.pruned(own));
@@ -237,7 +246,12 @@ impl User {
         if own.active_len() < self.prune_at {
             return own;
         }
-        let is_active = |id: &str| match self.peers.get(id).filter(|peer| peer.loaded) {
+        let is_active = |id: &str| match self
+            .peers
+            .get(id)
+            .filter(|_| !self.unsure.contains(id))
+            .filter(|peer| peer.loaded)
+        {
             Some(peer) => peer.record().is_some_and(|record| record.is_active()),
             None => true,
         };
@@ -335,7 +349,7 @@ impl User {
         self.link.request(Request::Send(messages));
     }
 
-    fn receipted(&mut self, receipts: Vec<Receipted>) {
+    pub(super) fn receipted(&mut self, receipts: Vec<Receipted>) {
         if receipts.is_empty() {
             return;
         }

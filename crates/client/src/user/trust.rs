@@ -13,10 +13,10 @@ use super::User;
 use super::legacy::received_legacy;
 use super::peer::{Announced, Peer};
 use super::step::{Begun, Step};
-use crate::Error;
 use crate::config::LegacyPeers;
 use crate::events::Received;
 use crate::link::Request;
+use crate::{Error, StoreError};
 
 /// Length of a fingerprint: 32 bytes in lower-case hex.
 const FINGERPRINT: usize = 64;
@@ -29,14 +29,13 @@ impl User {
             return Ok(());
         }
         let counters = self.counters.clone();
-        let failed = |error: crate::StoreError| counters.storage(&error);
+        let failed = |error: StoreError| counters.storage(&error);
         let record = self.stores.sessions.load(&self.id, peer_id).await.map_err(failed)?;
         let identity = record.as_ref().and_then(PeerRecord::their_identity);
         let fingerprint = identity.map(|identity| identity.fingerprint());
         let pinned = match &fingerprint {
             Some(fingerprint) => {
-                let checked = self.stores.tofu.verify_fingerprint(&self.id, peer_id, fingerprint);
-                checked.await.map_err(failed)?
+                self.verify_pin(peer_id, fingerprint, step).await.map_err(failed)?
             }
             None => None,
         };
@@ -49,11 +48,12 @@ impl User {
         if let Some(record) = record {
             let record = record.resumed(self.clock.now_ms());
             match again {
-                true => self.read_once_more(peer_id, &record, step),
+                true => self.read_once_more(peer_id, &record),
                 false => self.give_again(peer_id, &record, |_| true),
             }
             let peer = self.peers.entry(peer_id.to_owned()).or_default();
             peer.committed = Some(record);
+            self.pending.count(peer);
             peer.pinned = pinned == Some(true);
             // Another identity was accepted before it was shown: the record waits to be replaced.
             peer.blocked = fingerprint.filter(|_| pinned == Some(false));
@@ -61,6 +61,20 @@ impl User {
             self.link.request(Request::Watch { user, peer });
         }
         Ok(())
+    }
+
+    /// Whether this is the pinned fingerprint, `None` if none is pinned. What the step pins counts
+    /// before what the store has, which learns of it when the step is committed.
+    pub(super) async fn verify_pin(
+        &mut self,
+        peer_id: &str,
+        fingerprint: &str,
+        step: &mut Step,
+    ) -> Result<Option<bool>, StoreError> {
+        match step.pinned(peer_id) {
+            Some(pinned) => Ok(Some(pinned == fingerprint)),
+            None => self.stores.tofu.verify_fingerprint(&self.id, peer_id, fingerprint).await,
+        }
     }
 
     /// A record cannot be read: the application is told once, and it is tried again soon.
@@ -222,7 +236,7 @@ impl User {
         step: &mut Step,
     ) -> Result<(), Error> {
         let fingerprint = announced.verified.bundle.fingerprint();
-        let checked = self.stores.tofu.verify_fingerprint(&self.id, peer_id, &fingerprint).await;
+        let checked = self.verify_pin(peer_id, &fingerprint, step).await;
         let pinned = checked.map_err(|error| self.counters.storage(&error))?;
         let Some(peer) = self.peers.get_mut(peer_id) else { return Ok(()) };
         // A record is a pin too: its keys were agreed with that identity.

@@ -1,7 +1,11 @@
 //! Who a peer is, and which wire it speaks: what was said of it once is not forgotten.
 
-use stvor_client::{App, Code, Config, LegacyPeers, SendOptions, Stores};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use stvor_client::{App, Code, Config, LegacyPeers, SendOptions, StoreError, Stores, TofuStore};
 use stvor_protocol::Content;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::people::{Person, config, open};
 use crate::relays::{FakeRelay, Kind};
@@ -35,6 +39,81 @@ async fn a_pin_set_before_any_key_was_seen_is_not_taken_for_a_check_of_who_write
     assert_eq!(bob.error().await.code, Code::DecryptionFailed);
     assert!(bob.messages.try_recv().is_err());
     assert!(relay.seen_from("bob").is_empty(), "nothing was sealed for another");
+}
+
+/// Takes in what the application has accepted when it is let.
+struct Gated {
+    inner: Stores,
+    reached: Notify,
+    open: Semaphore,
+}
+
+#[async_trait]
+impl TofuStore for Gated {
+    async fn store_fingerprint(
+        &self,
+        user_id: &str,
+        peer_id: &str,
+        fingerprint: &str,
+    ) -> Result<(), StoreError> {
+        self.inner.tofu.store_fingerprint(user_id, peer_id, fingerprint).await
+    }
+
+    async fn replace_fingerprint(
+        &self,
+        user_id: &str,
+        peer_id: &str,
+        fingerprint: &str,
+    ) -> Result<(), StoreError> {
+        self.reached.notify_one();
+        self.open.acquire().await.unwrap().forget();
+        self.inner.tofu.replace_fingerprint(user_id, peer_id, fingerprint).await
+    }
+
+    async fn verify_fingerprint(
+        &self,
+        user_id: &str,
+        peer_id: &str,
+        fingerprint: &str,
+    ) -> Result<Option<bool>, StoreError> {
+        self.inner.tofu.verify_fingerprint(user_id, peer_id, fingerprint).await
+    }
+}
+
+/// The store does not know the pin yet when the message is looked at.
+#[tokio::test]
+async fn a_pin_holds_already_in_the_step_in_which_it_is_set() {
+    let relay = FakeRelay::start(Kind::Mock).await;
+    let app = open(&relay.url).await;
+    let inner = Stores::memory();
+    let (reached, open) = (Notify::new(), Semaphore::new(0));
+    let tofu = Arc::new(Gated { inner: inner.clone(), reached, open });
+    let mut bob = Person::join_with(&app, "bob", Stores { tofu: tofu.clone(), ..inner }).await;
+    let mut dave = Person::join(&app, "dave").await;
+    let mut other = Stranger::new("carol", "bob", &relay.keys_of("bob"));
+    let mut eve = Stranger::new("eve", "dave", &relay.keys_of("dave"));
+    let pin = "ab".repeat(32);
+    let busy = bob.client.trust("somebody", &pin);
+    let meanwhile = async {
+        tofu.reached.notified().await;
+        let trust = bob.client.trust("carol", &pin);
+        tokio::pin!(trust);
+        tokio::select! {
+            biased;
+            _ = &mut trust => unreachable!("bob's step waits for the store"),
+            () = std::future::ready(()) => {} // it waits for the next one
+        }
+        relay.inject("bob", &other.write(Content::text("from another".into())));
+        // What came over the same connection after it is there, so it is.
+        relay.inject("dave", &eve.write(Content::text("to dave".into())));
+        assert_eq!(dave.next().await.1, "to dave");
+        tofu.open.add_permits(2);
+        trust.await
+    };
+    let (first, second) = tokio::join!(busy, meanwhile);
+    (first.unwrap(), second.unwrap());
+    assert_eq!(bob.error().await.code, Code::DecryptionFailed);
+    assert!(bob.messages.try_recv().is_err());
 }
 
 #[tokio::test]

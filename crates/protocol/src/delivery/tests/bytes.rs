@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::super::payload::Place;
+use super::super::payload::{Asks, Place};
+use super::super::receipt::Receipt;
 use super::super::*;
 use crate::codec::{Malformed, Reader};
 

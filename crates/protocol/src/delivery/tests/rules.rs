@@ -1,7 +1,8 @@
 //! One test for each rule.
 
 use super::super::outbox::RAISED_BY;
-use super::super::receipt::MAX_RANGES;
+use super::super::payload::Place;
+use super::super::receipt::{MAX_RANGES, Receipt};
 use super::super::timer::*;
 use super::super::*;
 
@@ -52,6 +53,14 @@ impl Party {
 
     fn accept(&mut self, payload: &[u8]) -> Accepted {
         let accepted = self.delivery.accept(payload, self.now_ms, self.now_ms).unwrap();
+        let mut in_place = self.delivery.clone();
+        let brought = in_place.accept_in_place(payload, self.now_ms, self.now_ms).unwrap();
+        assert_eq!(brought.is_none(), accepted.refused);
+        // What is refused changes nothing, and what is accepted the same either way.
+        let expected = if accepted.refused { &self.delivery } else { &accepted.delivery };
+        if accepted.refused || self.delivery.inbox().count() < 100 {
+            assert_eq!(format!("{in_place:?}"), format!("{expected:?}"));
+        }
         self.delivery = accepted.delivery.clone();
         accepted
     }
@@ -937,6 +946,28 @@ mod limits {
             bob.now_ms += RECEIPT_DELAY_MS;
             assert_eq!(alice.accept(&bob.control().unwrap()).handled.len(), 10);
         }
+    }
+
+    #[test]
+    fn a_payload_that_cannot_be_read_or_finds_no_room_changes_nothing() {
+        let (mut alice, mut bob) = (Party::new(), Party::new());
+        bob.send(&["of bob's"]);
+        for _ in 0..MAX_INBOX_MESSAGES {
+            alice.push("a");
+        }
+        alice.seal().iter().for_each(|payload| assert!(!bob.accept(payload).refused));
+        let before = format!("{:?}", bob.delivery);
+        // With a receipt, which would empty the outbox and have the rest sealed again.
+        let place = Place { seq: SEQ0 + (1 << 40), prev: SEQ0, oldest: SEQ0 };
+        let handled = Receipt { received: SEQ0, handled: SEQ0, have: Vec::new() };
+        let receipt = Some((handled, Asks { resend_all: true, ..Asks::default() }));
+        let content = Some(Sent { kind: ContentKind::Text, bytes: b"b", prompt: true });
+        let mut payload = Payload { receipt, probe: Some(1), place, content }.to_bytes();
+        assert!(bob.delivery.accept_in_place(&payload, T0, T0).unwrap().is_none());
+        assert_eq!(format!("{:?}", bob.delivery), before);
+        payload[0] = 0xff;
+        assert!(bob.delivery.accept_in_place(&payload, T0, T0).is_err());
+        assert_eq!(format!("{:?}", bob.delivery), before);
     }
 
     #[test]
