@@ -111,7 +111,8 @@ async fn a_pin_holds_already_in_the_step_in_which_it_is_set() {
         trust.await
     };
     let (first, second) = tokio::join!(busy, meanwhile);
-    (first.unwrap(), second.unwrap());
+    first.unwrap();
+    second.unwrap();
     assert_eq!(bob.error().await.code, Code::DecryptionFailed);
     assert!(bob.messages.try_recv().is_err());
 }
