@@ -299,7 +299,8 @@ test('every event is documented with its level, and nothing else is', () => {
   const document = readFileSync(join(root, 'docs/OBSERVABILITY.md'), 'utf8');
   const documented = [...document.matchAll(/^\| (error|warn|info|debug|trace) \| `([^`]+)` \|/gm)].map(([, level, message]) => `${level} ${message}`);
   const client = join(root, 'crates/client/src');
-  const files = readdirSync(client, { recursive: true }).filter((name) => name.endsWith('.rs'));
+  // Simulations, which tell of themselves, are in no build that is published.
+  const files = readdirSync(client, { recursive: true }).filter((name) => name.endsWith('.rs') && !name.startsWith('simulation'));
   const made = files.flatMap((name) => {
     const source = readFileSync(join(client, name), 'utf8');
     return [...source.matchAll(/\b(error|warn|info|debug|trace)!\([^;]*?"([^"]+)"\s*\)/gs)].map(([, level, message]) => `${level} ${message}`);
