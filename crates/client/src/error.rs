@@ -261,7 +261,8 @@ impl Error {
         Self::new(
             Code::DecryptionFailed,
             format!("A message from \"{id}\" could not be authenticated and was dropped."),
-            "The conversation goes on; ask the sender to send it again if something is missing.",
+            "Nothing: the conversation goes on, and what is genuine is sent again. A peer that speaks wire 3 \
+             only has to be asked, if something is missing.",
         )
         .about(id)
     }

@@ -390,9 +390,9 @@ impl User {
         let (is_usable, connected) = (peer.can_seal(), self.link.is_connected());
         for send in over {
             let error = match (is_usable, connected) {
+                (_, false) => Error::relay_unavailable(),
                 (true, true) => Error::delivery_failed(id),
-                (true, false) => Error::relay_unavailable(),
-                (false, _) => Error::recipient_timeout(id, send.timeout.as_millis()),
+                (false, true) => Error::recipient_timeout(id, send.timeout.as_millis()),
             };
             (send.done)(Err(error));
         }
