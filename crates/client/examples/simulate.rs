@@ -1,15 +1,17 @@
 //! Runs schedules of the simulation and says what they found.
 //!
 //! `simulate --schedules 10000 [--first 0]`; with `SIM_SEED=7` in the environment it runs that one
-//! schedule, and with `SIM_LOG=1` besides it tells on standard error what happens in it. With `--clocks wrong` the clocks of users who lose their records may go wrong at the same
-//! time, which docs/PROTOCOL.md (26.1, "Limits") does not promise to be harmless. Exits with 1 at the first violation, naming the seed that finds it again.
+//! schedule, and with `SIM_LOG=1` besides it tells on standard error what happens in it. With
+//! `--clocks wrong` the clocks of users who lose their records may go wrong at the same time, which
+//! docs/PROTOCOL.md (26.1, "Limits") does not promise to be harmless. Exits with 1 at the first
+//! violation, naming the seed that finds it again.
 
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use stvor_client::simulation::{Outcome, run};
+use stvor_client::simulation::{Outcome, Violation, replay, run};
 
 fn main() -> ExitCode {
     let (first, schedules, wrong_clocks) = match asked() {
@@ -37,10 +39,11 @@ fn main() -> ExitCode {
         eprintln!("SIM_SEED={seed}: {what}");
         return ExitCode::FAILURE;
     }
-    let Outcome { sent, accepted, crashes, resets } = total.into_inner().unwrap_or_default();
+    let Outcome { sent, accepted, crashes, resets, trace } = total.into_inner().unwrap_or_default();
     println!(
         "{schedules} schedules from seed {first}: {sent} sends, {accepted} accepted, all of them \
-         delivered once and in order; {crashes} crashes, {resets} disks set back; {:.1} s",
+         delivered once and in order; {crashes} crashes, {resets} disks set back; trace {trace:016x}; \
+         {:.1} s",
         start.elapsed().as_secs_f64()
     );
     ExitCode::SUCCESS
@@ -54,7 +57,7 @@ fn work(next: &AtomicU64, end: u64, wrong_clocks: bool, failed: &Failure, total:
         if seed >= end || failed.lock().is_ok_and(|failed| failed.is_some()) {
             return;
         }
-        match run(seed, wrong_clocks) {
+        match run_one(seed, wrong_clocks) {
             Ok(outcome) => {
                 if let Ok(mut total) = total.lock() {
                     *total += outcome;
@@ -67,6 +70,15 @@ fn work(next: &AtomicU64, end: u64, wrong_clocks: bool, failed: &Failure, total:
             }
         }
     }
+}
+
+/// Every hundredth schedule is run twice.
+fn run_one(seed: u64, wrong_clocks: bool) -> Result<Outcome, Violation> {
+    let outcome = run(seed, wrong_clocks)?;
+    if seed.is_multiple_of(100) {
+        replay(seed, wrong_clocks, &outcome)?;
+    }
+    Ok(outcome)
 }
 
 /// The first seed, how many, and whether clocks may go wrong.

@@ -13,4 +13,4 @@ mod schedule;
 mod store;
 
 pub use check::Violation;
-pub use schedule::{Outcome, run};
+pub use schedule::{Outcome, replay, run};

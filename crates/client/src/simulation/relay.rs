@@ -1,6 +1,7 @@
 //! The relay and the network of a simulation: everything that may happen to a message.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -78,6 +79,8 @@ pub(super) struct Relay {
     flying: BTreeMap<(Instant, u64), Flying>,
     recorded: Vec<(String, Envelope)>,
     count: u64,
+    /// What was sent so far.
+    trace: DefaultHasher,
 }
 
 fn copy(envelope: &Envelope) -> Envelope {
@@ -107,6 +110,7 @@ impl Relay {
             flying: BTreeMap::new(),
             recorded: Vec::new(),
             count: 0,
+            trace: DefaultHasher::new(),
         }
     }
 
@@ -262,6 +266,7 @@ impl Relay {
             delivery: None,
         };
         let to = message.to;
+        (&envelope.id, &to, &envelope.header, &envelope.ciphertext).hash(&mut self.trace);
         let (lies, drops) = (self.chance(self.manners.lie), self.chance(self.manners.drop));
         let (mute, is_there) = (self.chance(self.manners.mute), self.present.contains_key(&to));
         debug!(from = envelope.from, to, id = envelope.id, lies, drops, mute, "a message is sent");
@@ -318,6 +323,11 @@ impl Relay {
         self.count += 1;
         let flying = Flying { to: to.to_owned(), envelope };
         self.flying.insert((Instant::now() + delay, self.count), flying);
+    }
+
+    /// A fingerprint of all that was sent.
+    pub(super) fn trace(&self) -> u64 {
+        self.trace.finish()
     }
 
     /// When the next message lands.

@@ -29,7 +29,7 @@ const START_MS: u64 = 1_790_000_000_000;
 const SET_BACK_MS: usize = 120_000;
 
 /// What a schedule did.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Messages sent, and of them those that the relay took.
     pub sent: usize,
@@ -39,6 +39,8 @@ pub struct Outcome {
     pub crashes: usize,
     /// Records lost or brought back from an old copy.
     pub resets: usize,
+    /// Of every byte that was sent: the same each time that the schedule is run.
+    pub trace: u64,
 }
 
 impl std::ops::AddAssign for Outcome {
@@ -47,6 +49,7 @@ impl std::ops::AddAssign for Outcome {
         self.accepted += other.accepted;
         self.crashes += other.crashes;
         self.resets += other.resets;
+        self.trace = self.trace.wrapping_add(other.trace);
     }
 }
 
@@ -98,7 +101,22 @@ pub(super) struct World {
 pub fn run(seed: u64, wrong_clocks: bool) -> Result<Outcome, Violation> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(World::new(seed, wrong_clocks).run())
+    // Made inside the runtime, whose time stands still: what a schedule does is to depend on its seed
+    // alone, not on how long the keys of its parties took.
+    runtime.block_on(async { World::new(seed, wrong_clocks).run().await })
+}
+
+/// Runs the schedule of `seed` again, of which `outcome` is known: a seed that does not do the same
+/// each time cannot show again what it has found.
+///
+/// # Errors
+///
+/// The [`Violation`] found, or that something else has happened.
+pub fn replay(seed: u64, wrong_clocks: bool, outcome: &Outcome) -> Result<(), Violation> {
+    if run(seed, wrong_clocks)? == *outcome {
+        return Ok(());
+    }
+    Err(Violation("it does something else each time".to_owned()))
 }
 
 impl World {
@@ -141,7 +159,8 @@ impl World {
         for party in &mut self.parties {
             party.kill().await;
         }
-        Ok(Outcome { sent, accepted, crashes, resets })
+        let trace = self.relay.trace();
+        Ok(Outcome { sent, accepted, crashes, resets, trace })
     }
 
     fn draw(&mut self, below: usize) -> usize {
@@ -226,6 +245,9 @@ impl World {
         debug!(user = self.parties[at].id, set_back_ms, "the disk goes back");
         self.die(at).await;
         self.parties[at].disk.restore(files);
+        // No disk is lost and replaced, and no process started on it, within the millisecond in which
+        // the one before took a message: the numbers of that millisecond are not given twice.
+        sleep_until(Instant::now() + Duration::from_millis(1)).await;
         if let Clock::Virtual { start_ms, .. } = &mut self.clocks[at] {
             *start_ms = START_MS - set_back_ms;
         }

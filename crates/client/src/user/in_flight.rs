@@ -1,6 +1,6 @@
 //! Messages that have left for the relay and that it has not taken yet.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand_core::Rng;
 use tokio::time::Instant;
@@ -42,7 +42,7 @@ pub(super) struct InFlight {
     /// What ids begin with; the rest is a number.
     prefix: String,
     next: u64,
-    waiting: HashMap<u64, Waiting>,
+    waiting: BTreeMap<u64, Waiting>,
     deadlines: BTreeSet<(Instant, u64)>,
 }
 
@@ -80,7 +80,7 @@ impl Flight {
 impl InFlight {
     pub(super) fn new(random: &mut impl Rng) -> Self {
         let prefix = format!("{:016x}-", random.next_u64());
-        Self { prefix, next: 0, waiting: HashMap::new(), deadlines: BTreeSet::new() }
+        Self { prefix, next: 0, waiting: BTreeMap::new(), deadlines: BTreeSet::new() }
     }
 
     /// An id that no other message of ours has, in this process or before it.
@@ -133,7 +133,9 @@ impl InFlight {
         self.deadlines.clear();
         let Self { prefix, waiting, .. } = self;
         let landed = |Waiting { to, flight, .. }| Landed { to, flight };
-        waiting.drain().map(move |(number, it)| (format!("{prefix}{number:x}"), landed(it)))
+        std::mem::take(waiting)
+            .into_iter()
+            .map(move |(number, it)| (format!("{prefix}{number:x}"), landed(it)))
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {

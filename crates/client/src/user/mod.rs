@@ -20,7 +20,7 @@ mod step;
 mod timers;
 mod trust;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,10 +108,10 @@ struct User {
     /// Said to be handled in a step that failed.
     handled_again: Vec<(String, u64)>,
     /// Nonces marked for messages whose commit then failed: they are new once more.
-    marked: HashSet<(String, [u8; 12])>,
+    marked: BTreeSet<(String, [u8; 12])>,
     /// Nonces that the replay cache had seen before: their messages are refused when they are
     /// opened again.
-    replayed: HashSet<(String, [u8; 12])>,
+    replayed: BTreeSet<(String, [u8; 12])>,
     /// Whether nothing is received, because the last commit failed: until `retry_at`.
     paused: bool,
     /// While a step is taken again without the replays that were in it: new messages wait.
@@ -125,11 +125,11 @@ struct User {
     /// The same of the user's own record.
     own_is_unsure: bool,
     /// Peers of whom another process of the user has messages.
-    others: HashMap<String, reread::Others>,
+    others: BTreeMap<String, reread::Others>,
     /// Peers whose records another process has written, to be read again.
-    reloading: HashSet<String>,
+    reloading: BTreeSet<String>,
     /// Peers whose records could not be read, which the application was told.
-    unreadable: HashSet<String>,
+    unreadable: BTreeSet<String>,
     /// Whether the user's own record is to be read again.
     own_is_stale: bool,
     /// Steps in a row that another process's writes have undone.
@@ -157,17 +157,17 @@ impl UserTask {
             peers: HashMap::new(),
             attention: own.active().map(str::to_owned).collect(),
             timers: Timers::default(),
-            marked: HashSet::new(),
-            replayed: HashSet::new(),
+            marked: BTreeSet::new(),
+            replayed: BTreeSet::new(),
             paused: false,
             redoing: false,
             receive_at: None,
             withdraw_again: Vec::new(),
             unsure: BTreeSet::new(),
             own_is_unsure: false,
-            others: HashMap::new(),
-            reloading: HashSet::new(),
-            unreadable: HashSet::new(),
+            others: BTreeMap::new(),
+            reloading: BTreeSet::new(),
+            unreadable: BTreeSet::new(),
             own_is_stale: false,
             conflicts: 0,
             strangers: 0,

@@ -1,6 +1,6 @@
 //! What a user's task keeps in memory about one peer, besides the record itself.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use stvor_protocol::delivery::{MAX_PENDING_BYTES, MAX_PENDING_MESSAGES};
@@ -61,7 +61,7 @@ pub(super) struct Peer {
     /// Bytes of `sends`.
     pub(super) send_bytes: usize,
     /// Sends whose messages are in the record's outbox and were not sealed yet.
-    pub(super) unsent: HashMap<u64, Unsent>,
+    pub(super) unsent: BTreeMap<u64, Unsent>,
     /// Tickets of messages that the application was given and has not handled.
     pub(super) given: BTreeSet<u64>,
     /// Numbers of messages whose senders were told that they were not sent, in steps of which
@@ -74,7 +74,7 @@ pub(super) struct Peer {
     /// Who waits for the peer to become known.
     pub(super) waiters: Vec<(Instant, Waiter)>,
     /// Sends that wait until the peer's handlers have completed, by sequence number.
-    pub(super) receipts: HashMap<u64, (Instant, Done)>,
+    pub(super) receipts: BTreeMap<u64, Unreceipted>,
     /// A session is to be begun as soon as the relay has answered with the peer's keys.
     pub(super) seeking: Option<Seeking>,
     /// How long a session is sought with somebody of whom nothing is known.
@@ -119,6 +119,17 @@ pub(super) struct Unsent {
     pub(super) deadline: Instant,
     /// Told when the relay has it; `None` when the recipient's receipt is waited for.
     pub(super) done: Option<Done>,
+}
+
+/// Until when a receipt is waited for, and who is told.
+pub(super) type Unreceipted = (Instant, Done);
+
+/// Sends that wait, by sequence number and in the order of sending.
+pub(super) struct Waits {
+    /// Those whose messages were not sealed yet.
+    pub(super) unsent: Vec<(u64, Unsent)>,
+    /// Those that wait until the peer's handlers have completed.
+    pub(super) receipts: Vec<(u64, Unreceipted)>,
 }
 
 /// A pause between mentions of a session, and the time of the next.
@@ -208,6 +219,13 @@ impl PendingTotal {
         self.messages = self.messages - before.0 + pending.0;
         self.bytes = self.bytes - before.1 + pending.1;
     }
+}
+
+/// Takes out the entries of which this is true, in order.
+fn take_where<T>(map: &mut BTreeMap<u64, T>, is_it: impl Fn(u64, &T) -> bool) -> Vec<(u64, T)> {
+    let keys: Vec<u64> =
+        map.iter().filter(|(key, it)| is_it(**key, it)).map(|(key, _)| *key).collect();
+    keys.into_iter().filter_map(|key| map.remove_entry(&key)).collect()
 }
 
 fn size(envelope: &Envelope) -> usize {
@@ -384,14 +402,22 @@ impl Peer {
         [sends, waiters, receipts, unsent, held, self.stranger_until].into_iter().flatten().min()
     }
 
+    /// Takes out the sends that wait and of whose number and deadline this is true.
+    pub(super) fn take_waiting(&mut self, is_over: impl Fn(u64, Instant) -> bool) -> Waits {
+        let unsent = take_where(&mut self.unsent, |seq, unsent| is_over(seq, unsent.deadline));
+        let receipts = take_where(&mut self.receipts, |seq, (at, _)| is_over(seq, *at));
+        Waits { unsent, receipts }
+    }
+
     /// Ends every wait because the client is closing. Returns the numbers of the messages in the
     /// outbox whose senders were told that they were not sent.
     pub(super) fn abandon(&mut self) -> Vec<u64> {
         let closing = || Err(Error::client_not_ready());
         self.sends.drain(..).for_each(|send| (send.done)(closing()));
-        self.receipts.drain().for_each(|(_, (_, done))| done(closing()));
+        let Waits { unsent, receipts } = self.take_waiting(|_, _| true);
+        receipts.into_iter().for_each(|(_, (_, done))| done(closing()));
         self.waiters.drain(..).for_each(|(_, waiter)| waiter.closed());
-        let unsent = self.unsent.drain().filter_map(|(seq, unsent)| Some((seq, unsent.done?)));
+        let unsent = unsent.into_iter().filter_map(|(seq, unsent)| Some((seq, unsent.done?)));
         let tell = |(seq, done): (u64, Done)| {
             done(closing());
             seq

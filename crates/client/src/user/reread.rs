@@ -7,6 +7,7 @@ use stvor_protocol::PeerRecord;
 use tokio::time::{Duration, Instant};
 
 use super::User;
+use super::peer::Waits;
 use super::step::{RETRY, Receipted, Step};
 use crate::events::{Receipt, Sent, SentStatus};
 
@@ -98,9 +99,7 @@ impl User {
     /// Messages that have left the outbox without our seeing it were handled by their recipient.
     fn receipts_read(&mut self, peer_id: &str, record: &PeerRecord) {
         let Some(peer) = self.peers.get_mut(peer_id) else { return };
-        let is_gone = |seq: &u64| !record.holds(*seq);
-        let unsent: Vec<_> = peer.unsent.extract_if(|seq, _| is_gone(seq)).collect();
-        let receipts: Vec<_> = peer.receipts.extract_if(|seq, _| is_gone(seq)).collect();
+        let Waits { unsent, receipts } = peer.take_waiting(|seq, _| !record.holds(seq));
         for (seq, done) in unsent.into_iter().filter_map(|(seq, unsent)| Some((seq, unsent.done?)))
         {
             let id = stvor_protocol::message_id(&self.id, peer_id, seq);

@@ -10,7 +10,7 @@ use tokio::time::{Duration, Instant};
 use super::User;
 use super::in_flight::Flight;
 use super::incoming::is_wire4;
-use super::peer::{Unsent, WaitingSend};
+use super::peer::{Unsent, WaitingSend, Waits};
 use super::step::{Opened, RETRY, Receipted, Step};
 use crate::Error;
 use crate::link::{Outgoing, Request};
@@ -214,10 +214,9 @@ impl User {
     /// The step in which these waited for the first time was not taken: whoever waits is told.
     fn never_pushed(&mut self, peer_id: &str, error: &Error) {
         let Some(peer) = self.peers.get_mut(peer_id) else { return };
-        let committed = peer.committed.as_ref();
-        let lost = |seq: &u64| !committed.is_some_and(|record| record.holds(*seq));
-        let unsent: Vec<_> = peer.unsent.extract_if(|seq, _| lost(seq)).collect();
-        let receipts: Vec<_> = peer.receipts.extract_if(|seq, _| lost(seq)).collect();
+        let committed = peer.committed.clone();
+        let lost = |seq, _| !committed.as_ref().is_some_and(|record| record.holds(seq));
+        let Waits { unsent, receipts } = peer.take_waiting(lost);
         peer.disowned.extend(unsent.iter().map(|(seq, _)| *seq));
         peer.disowned.extend(receipts.iter().map(|(seq, _)| *seq));
         let legacy = std::mem::take(&mut peer.legacy_undone).into_iter().map(|(_, _, done)| done);

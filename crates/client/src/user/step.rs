@@ -1,17 +1,17 @@
 //! A step: what is to be committed, and what happens once it is.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use stvor_protocol::{PeerRecord, UserRecord};
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant};
 use tracing::{debug, info, trace};
 
+use super::User;
 use super::identity::Asked;
 use super::in_flight::Flight;
-use super::peer::{Peer, Trust};
+use super::peer::{Peer, Trust, Unreceipted};
 use super::setback::Setback;
-use super::{Done, User};
 use crate::events::{Receipt, Received, Sent, SentStatus};
 use crate::link::{Delivery, Envelope, Outgoing, Request};
 use crate::store::{Changes, StoreErrorKind};
@@ -36,7 +36,7 @@ pub(super) struct Step {
     /// Fingerprints to pin.
     pins: Vec<Pin>,
     /// Nonces of opened messages that the replay cache is to be asked about.
-    pub(super) unchecked: HashSet<(String, [u8; 12])>,
+    pub(super) unchecked: BTreeSet<(String, [u8; 12])>,
     /// Messages that are taken out of an outbox because their senders were told that they failed.
     pub(super) withdrawn: Vec<(String, u64)>,
     pub(super) outgoing: Vec<(Outgoing, Flight)>,
@@ -90,7 +90,7 @@ pub(super) struct Opened {
 pub(super) struct Receipted {
     pub(super) seq: u64,
     pub(super) receipt: Receipt,
-    pub(super) waiting: Option<(Instant, Done)>,
+    pub(super) waiting: Option<Unreceipted>,
 }
 
 impl Step {

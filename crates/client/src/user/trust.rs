@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 
 use super::User;
 use super::legacy::received_legacy;
-use super::peer::{Announced, Peer};
+use super::peer::{Announced, Peer, Waits};
 use super::step::{Begun, Step};
 use crate::config::LegacyPeers;
 use crate::events::Received;
@@ -380,9 +380,7 @@ impl User {
         let waiters = std::mem::take(&mut peer.waiters).into_iter();
         let (late, waiting): (Vec<_>, Vec<_>) = waiters.partition(|(at, _)| *at <= now);
         peer.waiters = waiting;
-        let unanswered: Vec<_> =
-            peer.receipts.extract_if(|_, (deadline, _)| *deadline <= now).collect();
-        let unsent: Vec<_> = peer.unsent.extract_if(|_, unsent| unsent.deadline <= now).collect();
+        let Waits { unsent, receipts } = peer.take_waiting(|_, deadline| deadline <= now);
         let mut dropped = Vec::new();
         while let Some(envelope) = peer.take_overdue(now, &mut self.held) {
             dropped.push(envelope);
@@ -406,7 +404,7 @@ impl User {
                 }));
             }
         }
-        for (_, (_, done)) in unanswered {
+        for (_, (_, done)) in receipts {
             done(Err(Error::receipt_timeout(id)));
         }
         for (_, waiter) in late {

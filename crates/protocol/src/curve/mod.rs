@@ -6,11 +6,17 @@
 //! check each against the other. A public key that exists is a point on the curve other than
 //! infinity, a private key that exists is a scalar from 1 to n-1: both are checked once, here.
 //!
+//! With the feature `seeded` signatures are `p256`'s in any case, since aws-lc's depend on chance.
+//!
 //! Spec: SEC 1, FIPS 186-5, NIST SP 800-56A; docs/PROTOCOL.md, "Keys and encodings".
 
 #[cfg(any(test, feature = "aws-lc"))]
 mod aws_lc;
-#[cfg(any(test, not(feature = "aws-lc")))]
+#[cfg(any(test, feature = "seeded", not(feature = "aws-lc")))]
+#[cfg_attr(
+    all(feature = "seeded", feature = "aws-lc", not(test)),
+    expect(dead_code, reason = "only signatures are made with it")
+)]
 mod portable;
 #[cfg(test)]
 mod tests;
@@ -199,6 +205,10 @@ impl PrivateKey {
 
     /// ECDSA over SHA-256 of `message`, DER.
     pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
+        #[cfg(feature = "seeded")]
+        if let Some(portable) = portable::PrivateKey::from_scalar(&self.to_scalar()) {
+            return portable.sign(message);
+        }
         self.handle().sign(message)
     }
 }

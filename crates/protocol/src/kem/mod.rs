@@ -65,10 +65,15 @@ impl PublicKey {
 
     /// A secret, and the ciphertext that carries it. Draws 32 bytes from `rng`, unless the backend
     /// is aws-lc, which takes its own: nothing but the ciphertext and the secret depends on them.
+    /// With the feature `seeded` it is `ml-kem` that encapsulates, whatever the backend.
     pub(crate) fn encapsulate(
         &self,
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> ([u8; CIPHERTEXT_LENGTH], Secret<32>) {
+        #[cfg(feature = "seeded")]
+        if let Some(portable) = portable::PublicKey::new(&self.0.bytes) {
+            return portable.encapsulate(rng);
+        }
         self.0.handle.encapsulate(rng)
     }
 }

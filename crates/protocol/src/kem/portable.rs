@@ -16,7 +16,11 @@ pub(super) fn expand(seed: &[u8; SEED_LENGTH]) -> (DecapsulationKey768, [u8; PUB
     (private, public)
 }
 
-#[cfg(any(test, not(feature = "aws-lc")))]
+#[cfg(any(test, feature = "seeded", not(feature = "aws-lc")))]
+#[cfg_attr(
+    all(feature = "seeded", feature = "aws-lc", not(test)),
+    expect(dead_code, reason = "only encapsulations are made with it")
+)]
 mod backend {
     use ml_kem::kem::Decapsulate as _;
     use ml_kem::{B32, DecapsulationKey768, EncapsulationKey768};
@@ -80,4 +84,6 @@ mod backend {
 }
 
 #[cfg(any(test, not(feature = "aws-lc")))]
-pub(super) use backend::{PrivateKey, PublicKey};
+pub(super) use backend::PrivateKey;
+#[cfg(any(test, feature = "seeded", not(feature = "aws-lc")))]
+pub(super) use backend::PublicKey;
