@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use stvor_client::{
-    Changes, Code, Content, ReplayCache, SealedSessions, SealedStore, SendOptions, SessionStore,
-    StoreError, StoreErrorKind, Stores,
+    Code, Content, ReplayCache, SealedSessions, SealedStore, SendOptions, StoreError,
+    StoreErrorKind, Stores,
 };
-use stvor_protocol::{PeerRecord, UserRecord};
 
+use crate::adapters::{Call, watched};
 use crate::people::{Person, open};
 use crate::relays::{FakeRelay, Kind};
 use crate::strangers::Stranger;
@@ -217,32 +217,14 @@ async fn a_process_behind_another_one_of_its_user_opens_what_an_original_client_
     assert!(behind.errors.try_recv().is_err(), "nothing was refused");
 }
 
-/// A store in which one peer's record cannot be read.
-struct Unreadable(Stores);
-
-#[async_trait]
-impl SessionStore for Unreadable {
-    async fn load(&self, user_id: &str, peer_id: &str) -> Result<Option<PeerRecord>, StoreError> {
-        if peer_id == "anna" {
-            return Err(StoreError::of(StoreErrorKind::Damaged, "the row is cut"));
-        }
-        self.0.sessions.load(user_id, peer_id).await
-    }
-
-    async fn load_user(&self, user_id: &str) -> Result<Option<UserRecord>, StoreError> {
-        self.0.sessions.load_user(user_id).await
-    }
-
-    async fn save(&self, user_id: &str, changes: &Changes) -> Result<(), StoreError> {
-        self.0.sessions.save(user_id, changes).await
-    }
-}
-
 #[tokio::test]
 async fn a_peer_whose_record_cannot_be_read_keeps_nobody_else_from_being_received() {
     let relay = FakeRelay::start(Kind::Mock).await;
-    let inner = Stores::memory();
-    let stores = Stores { sessions: Arc::new(Unreadable(inner.clone())), ..inner };
+    let stores = watched(&Stores::memory(), |call| {
+        let is_cut = matches!(call, Call::Load { peer } if peer == "anna");
+        let damaged = || StoreError::of(StoreErrorKind::Damaged, "the row is cut");
+        std::future::ready(if is_cut { Err(damaged()) } else { Ok(()) })
+    });
     let app = open(&relay.url).await;
     let mut bob = Person::join_with(&app, "bob", stores).await;
     let anna = Person::join(&open(&relay.url).await, "anna").await;
@@ -256,40 +238,16 @@ async fn a_peer_whose_record_cannot_be_read_keeps_nobody_else_from_being_receive
     assert!(bob.errors.try_recv().is_err(), "it was said once");
 }
 
-/// Counts how often it is asked.
-struct Counting {
-    inner: Stores,
-    asked: AtomicUsize,
-}
-
-#[async_trait]
-impl ReplayCache for Counting {
-    async fn check_and_mark(
-        &self,
-        user_id: &str,
-        peer_id: &str,
-        nonce: [u8; 12],
-    ) -> Result<bool, StoreError> {
-        self.inner.replay.check_and_mark(user_id, peer_id, nonce).await
-    }
-
-    async fn check_and_mark_all(
-        &self,
-        user_id: &str,
-        nonces: &[(String, [u8; 12])],
-    ) -> Result<Vec<bool>, StoreError> {
-        self.asked.fetch_add(1, SeqCst);
-        self.inner.replay.check_and_mark_all(user_id, nonces).await
-    }
-}
-
 #[tokio::test]
 async fn many_messages_with_one_nonce_are_refused_at_once_and_hold_up_nobody() {
     let relay = FakeRelay::start(Kind::Mock).await;
-    let inner = Stores::memory();
-    let cache = Arc::new(Counting { inner: inner.clone(), asked: 0.into() });
+    let counted = Arc::new(AtomicUsize::new(0));
+    let counter = counted.clone();
+    let stores = watched(&Stores::memory(), move |call| {
+        counter.fetch_add(usize::from(matches!(call, Call::Mark { .. })), SeqCst);
+        std::future::ready(Ok(()))
+    });
     let app = open(&relay.url).await;
-    let stores = Stores { replay: cache.clone(), ..inner };
     let mut bob = Person::join_with(&app, "bob", stores).await;
     let mut carol = Person::join(&app, "carol").await;
     let mut mallory = Stranger::new("mallory", "bob", &relay.keys_of("bob"));
@@ -298,7 +256,7 @@ async fn many_messages_with_one_nonce_are_refused_at_once_and_hold_up_nobody() {
         relay.inject("bob", &mallory.write_with_one_nonce(text(text_of)));
         assert_eq!(bob.next().await, ("mallory".into(), text_of.into()));
     }
-    let asked = cache.asked.load(SeqCst);
+    let asked = counted.load(SeqCst);
     for _ in 0..500 {
         relay.inject("bob", &mallory.write_with_one_nonce(text("again")));
     }
@@ -312,7 +270,7 @@ async fn many_messages_with_one_nonce_are_refused_at_once_and_hold_up_nobody() {
         refused += 1;
     }
     assert_eq!(bob.next().await, ("carol".into(), "in between".into()));
-    let asked = cache.asked.load(SeqCst) - asked;
+    let asked = counted.load(SeqCst) - asked;
     // For each step that had some, and for the step that was taken without them.
     assert!(asked <= 100, "asked {asked} times");
 }

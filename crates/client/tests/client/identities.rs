@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use stvor_client::{App, Code, Config, LegacyPeers, SendOptions, StoreError, Stores, TofuStore};
+use stvor_client::{App, Code, Config, LegacyPeers, SendOptions, Stores};
 use stvor_protocol::Content;
 use tokio::sync::{Notify, Semaphore};
 
+use crate::adapters::{Call, watched};
 use crate::people::{Person, config, open};
 use crate::relays::{FakeRelay, Kind};
 use crate::strangers::Stranger;
@@ -41,61 +41,31 @@ async fn a_pin_set_before_any_key_was_seen_is_not_taken_for_a_check_of_who_write
     assert!(relay.seen_from("bob").is_empty(), "nothing was sealed for another");
 }
 
-/// Takes in what the application has accepted when it is let.
-struct Gated {
-    inner: Stores,
-    reached: Notify,
-    open: Semaphore,
-}
-
-#[async_trait]
-impl TofuStore for Gated {
-    async fn store_fingerprint(
-        &self,
-        user_id: &str,
-        peer_id: &str,
-        fingerprint: &str,
-    ) -> Result<(), StoreError> {
-        self.inner.tofu.store_fingerprint(user_id, peer_id, fingerprint).await
-    }
-
-    async fn replace_fingerprint(
-        &self,
-        user_id: &str,
-        peer_id: &str,
-        fingerprint: &str,
-    ) -> Result<(), StoreError> {
-        self.reached.notify_one();
-        self.open.acquire().await.unwrap().forget();
-        self.inner.tofu.replace_fingerprint(user_id, peer_id, fingerprint).await
-    }
-
-    async fn verify_fingerprint(
-        &self,
-        user_id: &str,
-        peer_id: &str,
-        fingerprint: &str,
-    ) -> Result<Option<bool>, StoreError> {
-        self.inner.tofu.verify_fingerprint(user_id, peer_id, fingerprint).await
-    }
-}
-
 /// The store does not know the pin yet when the message is looked at.
 #[tokio::test]
 async fn a_pin_holds_already_in_the_step_in_which_it_is_set() {
     let relay = FakeRelay::start(Kind::Mock).await;
     let app = open(&relay.url).await;
-    let inner = Stores::memory();
-    let (reached, open) = (Notify::new(), Semaphore::new(0));
-    let tofu = Arc::new(Gated { inner: inner.clone(), reached, open });
-    let mut bob = Person::join_with(&app, "bob", Stores { tofu: tofu.clone(), ..inner }).await;
+    let gate = Arc::new((Notify::new(), Semaphore::new(0)));
+    let at_gate = gate.clone();
+    let stores = watched(&Stores::memory(), move |call| {
+        let gate = at_gate.clone();
+        async move {
+            if call == Call::Replace {
+                gate.0.notify_one();
+                gate.1.acquire().await.unwrap().forget();
+            }
+            Ok(())
+        }
+    });
+    let mut bob = Person::join_with(&app, "bob", stores).await;
     let mut dave = Person::join(&app, "dave").await;
     let mut other = Stranger::new("carol", "bob", &relay.keys_of("bob"));
     let mut eve = Stranger::new("eve", "dave", &relay.keys_of("dave"));
     let pin = "ab".repeat(32);
     let busy = bob.client.trust("somebody", &pin);
     let meanwhile = async {
-        tofu.reached.notified().await;
+        gate.0.notified().await;
         let trust = bob.client.trust("carol", &pin);
         tokio::pin!(trust);
         tokio::select! {
@@ -107,7 +77,7 @@ async fn a_pin_holds_already_in_the_step_in_which_it_is_set() {
         // What came over the same connection after it is there, so it is.
         relay.inject("dave", &eve.write(Content::text("to dave".into())));
         assert_eq!(dave.next().await.1, "to dave");
-        tofu.open.add_permits(2);
+        gate.1.add_permits(2);
         trust.await
     };
     let (first, second) = tokio::join!(busy, meanwhile);

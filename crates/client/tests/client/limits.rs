@@ -1,15 +1,13 @@
 //! What a relay or a stranger can make us keep or do is bounded.
 
-use std::sync::Arc;
-
-use async_trait::async_trait;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use stvor_client::{Changes, Code, SessionStore, StoreError, Stores};
+use stvor_client::{Changes, Code, Stores};
 use stvor_protocol::delivery::MAX_PENDING_MESSAGES;
-use stvor_protocol::{Content, LocalKeys, PeerRecord, Prekeys, UserRecord};
+use stvor_protocol::{Content, LocalKeys, Prekeys, UserRecord};
 use tokio::sync::watch;
 
+use crate::adapters::{Call, watched};
 use crate::people::{Person, open};
 use crate::relays::{FakeRelay, Kind};
 use crate::strangers::{Stranger, now_ms};
@@ -52,31 +50,6 @@ async fn what_waits_for_earlier_messages_is_bounded_over_all_peers() {
     assert!(bob.errors.try_recv().is_err());
 }
 
-/// Knows how many replaced prekeys the user's record has that was saved last.
-struct Watching {
-    inner: Stores,
-    replaced: watch::Sender<usize>,
-}
-
-#[async_trait]
-impl SessionStore for Watching {
-    async fn load(&self, user_id: &str, peer_id: &str) -> Result<Option<PeerRecord>, StoreError> {
-        self.inner.sessions.load(user_id, peer_id).await
-    }
-
-    async fn load_user(&self, user_id: &str) -> Result<Option<UserRecord>, StoreError> {
-        self.inner.sessions.load_user(user_id).await
-    }
-
-    async fn save(&self, user_id: &str, changes: &Changes) -> Result<(), StoreError> {
-        self.inner.sessions.save(user_id, changes).await?;
-        if let Some(own) = &changes.user {
-            self.replaced.send_replace(own.prekeys().older_local_keys().count());
-        }
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn prekeys_that_expire_are_no_reason_to_announce_those_that_do_not() {
     const DAY: u64 = 24 * 60 * 60 * 1000;
@@ -90,11 +63,15 @@ async fn prekeys_that_expire_are_no_reason_to_announce_those_that_do_not() {
     let prekeys = prekeys.rotated(now - 30 * DAY + 1_000, &mut random).unwrap();
     let prekeys = prekeys.rotated(now - DAY, &mut random).unwrap();
     let own = Changes { user: Some(UserRecord::new(prekeys)), ..Changes::default() };
-    let watching = Arc::new(Watching { inner: inner.clone(), replaced });
-    watching.save("alice", &own).await.unwrap();
+    let stores = watched(&inner, move |call| {
+        if let Call::Saved { replaced: Some(count) } = call {
+            replaced.send_replace(count);
+        }
+        std::future::ready(Ok(()))
+    });
+    stores.sessions.save("alice", &own).await.unwrap();
     assert_eq!(*saved.borrow_and_update(), 2);
 
-    let stores = Stores { sessions: watching, ..inner };
     let alice = Person::join_with(&open(&relay.url).await, "alice", stores).await;
     let mut bob = Person::join(&open(&relay.url).await, "bob").await;
     saved.wait_for(|replaced| *replaced == 1).await.unwrap();

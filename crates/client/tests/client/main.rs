@@ -6,6 +6,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod adapters;
 mod conflicts;
 mod conversations;
 mod http_relay;

@@ -2,46 +2,15 @@
 //! old things back, users who leave and come at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::json;
-use stvor_client::{
-    Changes, Code, ReplayCache, SendOptions, SentStatus, SessionStore, StoreError, Stores,
-};
-use stvor_protocol::{PeerRecord, UserRecord};
+use stvor_client::{Code, ReplayCache, SendOptions, SentStatus, StoreError, Stores};
 
+use crate::adapters::{Call, failing_at};
 use crate::people::{Person, open};
 use crate::relays::{FakeRelay, Kind, OurRelay};
-
-/// Fails as often as it is told to.
-struct Flaky {
-    inner: Stores,
-    /// Whether only the answers get lost: what is saved is kept.
-    keeps: bool,
-    failures: Arc<AtomicUsize>,
-}
-
-#[async_trait]
-impl SessionStore for Flaky {
-    async fn load(&self, user_id: &str, peer_id: &str) -> Result<Option<PeerRecord>, StoreError> {
-        self.inner.sessions.load(user_id, peer_id).await
-    }
-
-    async fn load_user(&self, user_id: &str) -> Result<Option<UserRecord>, StoreError> {
-        self.inner.sessions.load_user(user_id).await
-    }
-
-    async fn save(&self, user_id: &str, changes: &Changes) -> Result<(), StoreError> {
-        let left =
-            self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
-        if left.is_err() || self.keeps {
-            self.inner.sessions.save(user_id, changes).await?;
-        }
-        if left.is_ok() { Err(StoreError::failed("disk full")) } else { Ok(()) }
-    }
-}
 
 /// A cache whose five minutes are always over.
 struct Forgetful;
@@ -56,11 +25,9 @@ impl ReplayCache for Forgetful {
 #[tokio::test]
 async fn a_trust_that_could_not_be_saved_leaves_the_old_identity_blocked() {
     let relay = FakeRelay::start(Kind::Mock).await;
-    let failures = Arc::new(AtomicUsize::new(0));
-    let inner = Stores::memory();
-    let flaky = Arc::new(Flaky { inner: inner.clone(), keeps: false, failures: failures.clone() });
+    let (failures, stores) = failing_at(&Stores::memory(), |call| *call == Call::Save);
     let bobs = open(&relay.url).await;
-    let mut bob = Person::join_with(&bobs, "bob", Stores { sessions: flaky, ..inner }).await;
+    let mut bob = Person::join_with(&bobs, "bob", stores).await;
     let first = open(&relay.url).await;
     let alice = Person::join(&first, "alice").await;
     alice.send("bob", "one").await.unwrap();
@@ -71,7 +38,7 @@ async fn a_trust_that_could_not_be_saved_leaves_the_old_identity_blocked() {
     assert_eq!(bob.error().await.code, Code::IdentityChanged);
     alice.send("bob", "two").await.unwrap();
 
-    failures.store(1, Ordering::SeqCst);
+    failures.set(1);
     let error = bobs.trust("alice", alice.client.fingerprint()).await.unwrap_err();
     assert_eq!(error.code, Code::StorageFailed);
     assert_eq!(bob.send("alice", "secret").await.unwrap_err().code, Code::IdentityChanged);
@@ -86,13 +53,12 @@ async fn a_trust_that_could_not_be_saved_leaves_the_old_identity_blocked() {
 #[tokio::test]
 async fn a_peer_of_whose_record_nobody_knows_what_the_store_has_kept_is_not_forgotten() {
     let relay = FakeRelay::start(Kind::Mock).await;
-    let (inner, failures) = (Stores::memory(), Arc::new(AtomicUsize::new(0)));
-    let flaky = Flaky { inner: inner.clone(), keeps: true, failures: failures.clone() };
-    let stores = Stores { sessions: Arc::new(flaky), ..inner.clone() };
+    let inner = Stores::memory();
+    let (failures, stores) = failing_at(&inner, |call| matches!(call, Call::Saved { .. }));
     let bob = Person::join_with(&open(&relay.url).await, "bob", stores).await;
     let _alice = Person::join(&open(&relay.url).await, "alice").await;
     let _carol = Person::join(&open(&relay.url).await, "carol").await;
-    failures.store(1, Ordering::SeqCst);
+    failures.set(1);
     let error = bob.send("alice", "perhaps").await.unwrap_err();
     assert_eq!(error.code, Code::StorageFailed);
     bob.send("carol", "surely").await.unwrap();

@@ -1,68 +1,38 @@
 //! A store that fails costs a step, never a message.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use stvor_client::{Code, Stores};
+
+use crate::adapters::{Call, Failures, watched};
 use crate::people::{Deaf, Person, open};
 use crate::relays::{FakeRelay, Kind};
-use async_trait::async_trait;
-use stvor_client::{Changes, Code, ReplayCache, SessionStore, StoreError, Stores};
-use stvor_protocol::{PeerRecord, UserRecord};
 
-/// Works, until told how often to fail.
+/// What fails of the next saves, and of the next checks of nonces.
+#[derive(Clone, Default)]
 struct Failing {
-    inner: Stores,
-    saves: AtomicUsize,
-    nonces: AtomicUsize,
+    saves: Failures,
+    nonces: Failures,
 }
 
 impl Failing {
-    fn stores() -> (Stores, Arc<Self>) {
-        let inner = Stores::memory();
-        let (saves, nonces) = (0.into(), 0.into());
-        let failing = Arc::new(Self { inner: inner.clone(), saves, nonces });
-        (Stores { sessions: failing.clone(), replay: failing.clone(), ..inner }, failing)
+    fn stores() -> (Stores, Self) {
+        let failing = Self::default();
+        let Self { saves, nonces } = failing.clone();
+        let stores = watched(&Stores::memory(), move |call| {
+            std::future::ready(match call {
+                Call::Save => saves.next(),
+                Call::Mark { .. } => nonces.next(),
+                _ => Ok(()),
+            })
+        });
+        (stores, failing)
     }
 
-    /// The next `saves` saves fail, and the next `nonces` checks of a nonce.
     fn fail(&self, saves: usize, nonces: usize) {
-        self.saves.store(saves, Ordering::SeqCst);
-        self.nonces.store(nonces, Ordering::SeqCst);
-    }
-}
-
-fn fails(left: &AtomicUsize) -> Result<(), StoreError> {
-    let failing = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
-    if failing.is_ok() { Err(StoreError::failed("the disk is on fire")) } else { Ok(()) }
-}
-
-#[async_trait]
-impl SessionStore for Failing {
-    async fn load(&self, user_id: &str, peer_id: &str) -> Result<Option<PeerRecord>, StoreError> {
-        self.inner.sessions.load(user_id, peer_id).await
-    }
-
-    async fn load_user(&self, user_id: &str) -> Result<Option<UserRecord>, StoreError> {
-        self.inner.sessions.load_user(user_id).await
-    }
-
-    async fn save(&self, user_id: &str, changes: &Changes) -> Result<(), StoreError> {
-        fails(&self.saves)?;
-        self.inner.sessions.save(user_id, changes).await
-    }
-}
-
-#[async_trait]
-impl ReplayCache for Failing {
-    async fn check_and_mark(
-        &self,
-        user_id: &str,
-        peer_id: &str,
-        nonce: [u8; 12],
-    ) -> Result<bool, StoreError> {
-        fails(&self.nonces)?;
-        self.inner.replay.check_and_mark(user_id, peer_id, nonce).await
+        self.saves.set(saves);
+        self.nonces.set(nonces);
     }
 }
 
@@ -132,7 +102,7 @@ async fn a_store_that_goes_on_failing_is_tried_once_a_second_whatever_is_due() {
     for _ in 0..6 {
         assert_eq!(bob.error().await.code, Code::StorageFailed);
     }
-    let (took, tries) = (start.elapsed(), usize::MAX - failing.saves.load(Ordering::SeqCst));
+    let (took, tries) = (start.elapsed(), usize::MAX - failing.saves.left());
     assert!(took >= Duration::from_secs(2), "six more failures in {took:?}");
     assert!(tries < 20, "{tries} attempts to save");
     failing.fail(0, 0);
