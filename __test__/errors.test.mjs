@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { inspect } from 'node:util';
 import { createApp, StvorApp, StvorError, StvorFacadeClient, STVOR_ERRORS } from '@stvor/sdk';
 import { appOn, fakeRelay, mockRelay, users } from './support/relays.mjs';
-import { errorsOf } from './support/collect.mjs';
+import { errorsOf, rejection } from './support/collect.mjs';
 import { program } from './support/child.mjs';
 
 const require = createRequire(import.meta.url);
@@ -13,17 +13,6 @@ const original = [
   'INVALID_APP_TOKEN', 'AUTH_FAILED', 'RELAY_UNAVAILABLE', 'RECIPIENT_NOT_FOUND', 'RECIPIENT_TIMEOUT',
   'CLIENT_NOT_READY', 'DELIVERY_FAILED', 'QUOTA_EXCEEDED', 'RATE_LIMITED',
 ];
-
-/** What a promise rejects with. */
-async function rejection(promise) {
-  try {
-    await promise;
-  } catch (error) {
-    assert.ok(error instanceof StvorError, `not a StvorError: ${inspect(error)}`);
-    return error;
-  }
-  return assert.fail('it resolved');
-}
 
 /** Nothing listens there: the port was free a moment ago. */
 async function deadUrl(t) {
@@ -112,7 +101,9 @@ test('RELAY_UNAVAILABLE: at once when nothing listens', async (t) => {
     const error = await rejection(createApp({ appToken: 'stvor_x', relayUrl }));
     assert.equal(error.code, 'RELAY_UNAVAILABLE');
     assert.equal(error.message, 'Cannot connect to STVOR relay server.');
-    assert.equal(error.action, 'Check your internet connection.');
+    assert.match(error.action, /^Check relayUrl, that a relay runs there, and the network; .*npx @stvor\/sdk mock-relay$/);
+    assert.match(error.cause.message, new RegExp(`^${relayUrl}: .*refused`, 'i'), 'what the network said');
+    assert.equal(error.cause.stack, `Error: ${error.cause.message}`);
     assert.equal(error.retryable, true);
     assert.ok(performance.now() - started < 3_000, 'not after the timeout of ten seconds');
   }

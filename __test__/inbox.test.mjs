@@ -13,8 +13,8 @@ const turn = () => new Promise((resolve) => setImmediate(resolve));
 const printedCodes = async (queue) => (await queue.take(queue.size)).map(({ code }) => code);
 
 /** A connected client's inbox, and the counts of handled messages that the addon is told. */
-function opened() {
-  const [inbox, told] = [new Inbox(), []];
+function opened(warn) {
+  const [inbox, told] = [new Inbox(warn), []];
   inbox.open((count) => told.push(count));
   return { inbox, told, push: (...contents) => contents.forEach((payload) => inbox.push({ id: 'm', senderId: 'alice', kind: 0, payload, timestamp: 0 })) };
 }
@@ -154,11 +154,22 @@ describe('receipts', () => {
     inbox.onReceipt(async () => { throw new Error('rejected'); });
     inbox.pushReceipt({ id: 'a', recipientId: 'bob' });
     await turn();
-    assert.deepEqual((await errors.take(2)).map(({ code, message, cause }) => `${code} ${message} ${cause.message}`), [
-      'HANDLER_FAILED A receipt handler failed. thrown',
-      'HANDLER_FAILED A receipt handler failed. rejected',
+    assert.deepEqual((await errors.take(2)).map(({ code, message, cause, peerId }) => `${code} ${message} ${cause.message} ${peerId}`), [
+      'HANDLER_FAILED A receipt handler failed, which was given a of "bob". thrown bob',
+      'HANDLER_FAILED A receipt handler failed, which was given a of "bob". rejected bob',
     ]);
   });
+});
+
+test('an error whose handler fails is printed like one without a handler, and so is that failure', async () => {
+  const printed = [];
+  const { inbox } = opened((message, code) => printed.push([code, message]));
+  inbox.onError(() => { throw new Error('in the handler'); });
+  inbox.report(new StvorError('DECRYPTION_FAILED', 'What was refused.'));
+  await turn();
+  assert.deepEqual(printed.map(([code]) => code), ['DECRYPTION_FAILED', 'HANDLER_FAILED']);
+  assert.match(printed[0][1], /^What was refused\./);
+  assert.match(printed[1][1], /^An error handler failed, which was given DECRYPTION_FAILED: "What was refused\."\. Error: in the handler/);
 });
 
 test('errors from before connect() resolved reach a handler that is added right after it', async (t) => {
@@ -198,7 +209,7 @@ test("an app's own warn gets what no handler gets: each kind once, in one line",
     await alice.send(client.getUserId(), 'two', { receipt: true });
     const lines = [];
     do lines.push(await told.next()); while (lines.at(-1).code !== 'HANDLER_FAILED'); // after those of the configuration
-    assert.match(lines.at(-1).message, /^A message handler failed\. Error: two lines .*onError\(\)\.$/);
+    assert.match(lines.at(-1).message, /^A message handler failed, which was given [0-9a-f]{32} of "alice"\. Error: two lines .*onError\(\)\.$/);
     assert.equal(told.size, 0);
   }
   assert.ok(!(await printedCodes(printed)).includes('HANDLER_FAILED'));

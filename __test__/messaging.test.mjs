@@ -181,6 +181,8 @@ test('a handler that throws is reported, and the rest go on', async (t) => {
   for (const error of reported) {
     assert.ok(error instanceof StvorError);
     assert.equal(error.code, 'HANDLER_FAILED');
+    assert.equal(error.peerId, 'alice');
+    assert.match(error.message, /^A message handler failed, which was given [0-9a-f]{32} of "alice"\.$/);
   }
   assert.deepEqual(new Set(reported.map(({ cause }) => cause)), new Set([thrown, rejected, undefined]));
 });
@@ -207,7 +209,9 @@ test('an error handler that fails is a warning, never a crash', async (t) => {
   bob.onMessage(() => { throw new Error('oops'); });
   await alice.send('bob', 'x');
   assert.equal((await others.next()).cause.message, 'oops');
-  assert.match((await queue.next()).message, /in onError/);
+  const printed = await queue.take(2);
+  assert.match(printed[0].message, /^A message handler failed.* oops/, 'nobody has dealt with it');
+  assert.match(printed[1].message, /^An error handler failed.* in onError/);
 });
 
 test('waitForUser: true once the relay knows them, false after the time', async (t) => {

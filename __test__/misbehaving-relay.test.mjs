@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { test } from 'node:test';
 import { createApp, CryptoSessionManager } from '@stvor/sdk';
-import { errorsOf, messagesOf, warnings } from './support/collect.mjs';
+import { errorsOf, messagesOf, rejection, warnings } from './support/collect.mjs';
 import { appOn, fakeRelay, frameRelay, TOKEN } from './support/relays.mjs';
 
 const config = (relay, more) => ({ appToken: TOKEN, relayUrl: relay.url, ...more });
@@ -37,8 +37,12 @@ test('the connection is taken but the upgrade never answered: RELAY_UNAVAILABLE 
 
 test('a server that is no relay: RELAY_UNAVAILABLE', async (t) => {
   const relay = await fakeRelay(t, {});
-  await assert.rejects(createApp(config(relay)), { code: 'RELAY_UNAVAILABLE' });
-  await assert.rejects(createApp(config({ url: relay.httpUrl })), { code: 'RELAY_UNAVAILABLE' });
+  for (const [url, why] of [[relay.url, /ws:.*: HTTP error: 426/], [relay.httpUrl, /http:.*: \/health is answered with 404/]]) {
+    const error = await rejection(createApp(config({ url: `${url}/a/path?token=secret` })));
+    assert.equal(error.code, 'RELAY_UNAVAILABLE');
+    assert.match(error.cause.message, why);
+    assert.doesNotMatch(error.cause.message, /path|secret/, 'nothing of the address but where it leads');
+  }
 });
 
 test('handshake refused and closed with 4001: AUTH_FAILED', async (t) => {

@@ -6,7 +6,7 @@ import { createServer } from 'node:https';
 import { test } from 'node:test';
 import { createApp } from '@stvor/sdk';
 import { WebSocketServer } from 'ws';
-import { messagesOf } from './support/collect.mjs';
+import { messagesOf, rejection } from './support/collect.mjs';
 import { TOKEN } from './support/relays.mjs';
 
 const file = (name) => readFileSync(new URL(`./support/tls/${name}`, import.meta.url));
@@ -48,6 +48,8 @@ test('ca: a private authority is trusted, as a string or a Buffer', async (t) =>
 test('without it the relay is not trusted: RELAY_UNAVAILABLE', async (t) => {
   const relayUrl = await secureRelay(t);
   for (const url of [relayUrl, relayUrl.replace('wss', 'https')]) {
-    await assert.rejects(createApp({ appToken: TOKEN, relayUrl: url }), { code: 'RELAY_UNAVAILABLE' });
+    const error = await rejection(createApp({ appToken: TOKEN, relayUrl: url }));
+    assert.equal(error.code, 'RELAY_UNAVAILABLE');
+    assert.match(error.cause.message, /invalid peer certificate/);
   }
 });

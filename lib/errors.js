@@ -110,12 +110,19 @@ function fromNative(error) {
   if (error instanceof StvorError) return error;
   const facts = unpack(error);
   if (facts === undefined) return error;
-  const { code, message, action, retryable, peerId, cause } = facts;
+  const { code, message, action, retryable, peerId, cause, detail } = facts;
   const thrown = causes.get(cause);
   // A store of ours has said it better.
   if (thrown instanceof StvorError && thrown.code !== 'STORAGE_CONFLICT') return thrown;
-  const details = { ...(peerId && { peerId }), ...(causes.has(cause) && { cause: thrown }) };
+  const details = { ...(peerId && { peerId }), ...(causes.has(cause) && { cause: thrown }), ...(detail && { cause: said(detail) }) };
   return new StvorError(code, message, action, retryable, details);
+}
+
+/** What the network said, as a cause. It was thrown nowhere here, so its stack names no place. */
+function said(detail) {
+  const cause = new Error(detail);
+  cause.stack = `Error: ${detail}`;
+  return cause;
 }
 
 /** What stores have thrown of late: the addon carries a number, and gives it back with its own error. */

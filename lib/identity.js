@@ -25,7 +25,7 @@ class IdentityChanges {
   /** Gives a change to all handlers; `report` gets what they throw. */
   give(change, report) {
     for (const call of [...this.#handlers]) {
-      attempt(() => call(change), (thrown) => report(handlerFailed('identity change', thrown)));
+      attempt(() => call(change), (thrown) => report(handlerFailed('identity change', thrown, `that of "${change.peerId}"`, change.peerId)));
     }
     this.#passTo?.give(change, report);
   }

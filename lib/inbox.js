@@ -104,7 +104,7 @@ class Inbox {
     if (this.#early !== undefined) return;
     for (const receipt of this.#receipts.splice(0)) {
       for (const call of [...this.#receiptHandlers]) {
-        attempt(() => call(receipt), (thrown) => this.report(handlerFailed('receipt', thrown)));
+        attempt(() => call(receipt), (thrown) => this.report(handlerFailed('receipt', thrown, `${receipt.id} of "${receipt.recipientId}"`, receipt.recipientId)));
       }
     }
   }
@@ -114,8 +114,9 @@ class Inbox {
     if (this.#running) return;
     this.#running = true;
     while (this.#messageHandlers.size > 0 && this.#taken < this.#waiting.length) {
-      const pending = this.#give(this.#next());
-      if (pending !== undefined) await this.#settle(pending);
+      const message = this.#read(this.#next());
+      const pending = message && this.#call(message);
+      if (pending !== undefined) await this.#settle(message, pending);
       this.#count();
     }
     this.#running = false;
@@ -132,15 +133,13 @@ class Inbox {
     return arrival;
   }
 
-  /** Gives one message to the handlers, or reports that it cannot be read; it counts as handled then. */
-  #give(arrival) {
-    let message;
+  /** The message for the handlers, or a report that it cannot be read; it counts as handled then. */
+  #read(arrival) {
     try {
-      message = messageOf(arrival);
+      return messageOf(arrival);
     } catch {
-      return this.report(invalidContent(arrival.senderId));
+      this.report(invalidContent(arrival.senderId));
     }
-    return this.#call(message);
   }
 
   /** Calls every handler; returns the promises that there are to wait for, if any. */
@@ -152,23 +151,23 @@ class Inbox {
         const result = call(message);
         if (typeof result?.then === 'function') (pending ??= []).push(result);
       } catch (error) {
-        this.report(handlerFailed('message', error));
+        this.report(messageHandlerFailed(message, error));
       }
     }
     return pending;
   }
 
-  async #settle(pending) {
+  async #settle(message, pending) {
     if (pending.length > 1) {
       for (const { reason } of (await Promise.allSettled(pending)).filter(({ status }) => status === 'rejected')) {
-        this.report(handlerFailed('message', reason));
+        this.report(messageHandlerFailed(message, reason));
       }
       return;
     }
     try {
       await pending[0]; // the common case, without what allSettled allocates
     } catch (reason) {
-      this.report(handlerFailed('message', reason));
+      this.report(messageHandlerFailed(message, reason));
     }
   }
 
@@ -191,7 +190,10 @@ class Inbox {
     if (this.#closed) return error.code === 'HANDLER_FAILED' ? this.#warnOnce(error) : undefined;
     if (this.#errorHandlers.size === 0) return this.#warnOnce(error);
     for (const call of [...this.#errorHandlers]) {
-      attempt(() => call(error), (thrown) => this.#warnOnce(handlerFailed('error', thrown)));
+      attempt(() => call(error), (thrown) => {
+        this.#warnOnce(error); // nobody has dealt with it
+        this.#warnOnce(handlerFailed('error', thrown, `${error.code}: "${error.message}"`), 'of an error handler');
+      });
     }
   }
 
@@ -201,9 +203,9 @@ class Inbox {
     if (!this.#closed) this.#giveChange(change, (error) => this.report(error));
   }
 
-  #warnOnce(error) {
-    if (this.#warned.has(error.code)) return;
-    this.#warned.add(error.code);
+  #warnOnce(error, kind = error.code) {
+    if (this.#warned.has(kind)) return;
+    this.#warned.add(kind);
     const cause = error.cause === undefined ? '' : ` ${causeText(error.cause)}`;
     const text = `${error.message}${cause} Further ones are not printed: subscribe with client.onError().`;
     this.#warn(text, error.code);
@@ -244,15 +246,20 @@ function attempt(call, failed) {
   }
 }
 
-function handlerFailed(what, cause) {
+/** `of` is what the handler was given, as far as it may be printed, and `peerId` whom that concerns. */
+function handlerFailed(what, cause, of, peerId) {
   const article = /^[aeiou]/.test(what) ? 'An' : 'A';
   return new StvorError(
     'HANDLER_FAILED',
-    `${article} ${what} handler failed.`,
+    `${article} ${what} handler failed, which was given ${of}.`,
     `Catch errors inside the handler: the ${what} counts as handled.`,
     false,
-    { cause },
+    { cause, peerId },
   );
+}
+
+function messageHandlerFailed({ id, senderId }, cause) {
+  return handlerFailed('message', cause, `${id} of "${senderId}"`, senderId);
 }
 
 function invalidContent(peerId) {

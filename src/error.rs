@@ -16,6 +16,9 @@ struct Packed<'a> {
     /// What a store threw, by the facade's number for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<u64>,
+    /// Why a relay cannot be reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
 }
 
 impl Packed<'_> {
@@ -33,6 +36,7 @@ pub(crate) fn pack(error: &stvor_client::Error) -> String {
         retryable: error.retryable,
         peer_id: error.peer_id.as_deref(),
         cause: error.cause,
+        detail: error.detail.as_deref(),
     }
     .into_text()
 }
@@ -44,7 +48,15 @@ pub(crate) fn to_js(error: stvor_client::Error) -> Error {
 
 /// An error of the calls that need no client: `message` and `action` are sentences.
 pub(crate) fn failure(code: &str, message: &str, action: &str) -> Error {
-    let packed = Packed { code, message, action, retryable: false, peer_id: None, cause: None };
+    let packed = Packed {
+        code,
+        message,
+        action,
+        retryable: false,
+        peer_id: None,
+        cause: None,
+        detail: None,
+    };
     Error::from_reason(packed.into_text())
 }
 

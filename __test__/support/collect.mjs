@@ -1,4 +1,7 @@
-// Awaiting what handlers are called with.
+// Awaiting what handlers are called with, and what calls reject with.
+import assert from 'node:assert/strict';
+import { inspect } from 'node:util';
+import { StvorError } from '@stvor/sdk';
 
 /** A queue that can be awaited: `push` puts in, `next` and `take` wait for what is still to come. */
 export class Queue {
@@ -51,4 +54,11 @@ export function warnings(t) {
   process.on('warning', listener);
   t.after(() => process.off('warning', listener));
   return queue;
+}
+
+/** What a promise rejects with: a StvorError. */
+export async function rejection(promise) {
+  const error = await promise.then(() => assert.fail('it resolved'), (error) => error);
+  assert.ok(error instanceof StvorError, `not a StvorError: ${inspect(error)}`);
+  return error;
 }

@@ -3,7 +3,10 @@
 //! Codes and sentences of the first nine are the original's, so that programs written against it
 //! keep working. Source: docs/PROTOCOL.md has none of this; README, "Errors", lists all.
 
+use std::error::Error as StdError;
 use std::fmt;
+
+use url::Url;
 
 use crate::{StoreError, StoreErrorKind};
 
@@ -117,7 +120,13 @@ pub struct Error {
     pub peer_id: Option<String>,
     /// What a store threw, by [`StoreError::cause`](crate::StoreError::cause).
     pub cause: Option<u64>,
+    /// Which relay could not be reached and what the network said of it, where it said anything. Of
+    /// the address there are scheme, host and port.
+    pub detail: Option<String>,
 }
+
+/// What to do where a relay does not answer as one.
+const CHECK_RELAY: &str = "Check relayUrl, that a relay runs there, and the network; for a local one: npx @stvor/sdk mock-relay";
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -125,12 +134,12 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl StdError for Error {}
 
 impl Error {
     fn new(code: Code, message: impl Into<String>, action: impl Into<String>) -> Self {
         let (message, action) = (message.into(), action.into());
-        Self { code, message, action, retryable: false, peer_id: None, cause: None }
+        Self { code, message, action, retryable: false, peer_id: None, cause: None, detail: None }
     }
 
     fn retryable(mut self) -> Self {
@@ -160,21 +169,27 @@ impl Error {
     }
 
     pub(crate) fn relay_unavailable() -> Self {
-        Self::new(
-            Code::RelayUnavailable,
-            "Cannot connect to STVOR relay server.",
-            "Check your internet connection.",
-        )
-        .retryable()
+        Self::new(Code::RelayUnavailable, "Cannot connect to STVOR relay server.", CHECK_RELAY)
+            .retryable()
+    }
+
+    /// [`relay_unavailable`](Self::relay_unavailable), and why.
+    pub(crate) fn unreachable(relay: &Url, why: impl fmt::Display) -> Self {
+        let detail = Some(format!("{}: {why}", relay.origin().ascii_serialization()));
+        Self { detail, ..Self::relay_unavailable() }
+    }
+
+    /// [`unreachable`](Self::unreachable) because of `error`, of which the innermost cause says most.
+    pub(crate) fn unreachable_by(relay: &Url, error: &(dyn StdError + 'static)) -> Self {
+        let mut innermost = error;
+        while let Some(source) = innermost.source() {
+            innermost = source;
+        }
+        Self::unreachable(relay, innermost)
     }
 
     pub(crate) fn handshake_timeout() -> Self {
-        Self::new(
-            Code::RelayUnavailable,
-            "Relay handshake timeout",
-            "Check that relayUrl names a running relay; for a local one: npx @stvor/sdk mock-relay",
-        )
-        .retryable()
+        Self::new(Code::RelayUnavailable, "Relay handshake timeout", CHECK_RELAY).retryable()
     }
 
     pub(crate) fn recipient_not_found(id: &str) -> Self {

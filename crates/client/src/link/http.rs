@@ -86,10 +86,11 @@ impl HttpRelay {
         let answer = self.http.get(format!("{}/health", self.base)).send().await;
         let answer = answer.map_err(|error| match error.is_timeout() {
             true => Error::handshake_timeout(),
-            false => Error::relay_unavailable(),
+            false => Error::unreachable_by(&self.config.url, &error.without_url()),
         })?;
         if !answer.status().is_success() {
-            return Err(Error::relay_unavailable());
+            let why = format!("/health is answered with {}", answer.status());
+            return Err(Error::unreachable(&self.config.url, why));
         }
         let health: Health = body(answer, MAX_ANSWER).await?;
         match health.features.iter().any(|f| f == "websocket") {

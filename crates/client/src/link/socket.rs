@@ -70,7 +70,7 @@ pub(super) async fn establish(
         let socket = connect(url, config, connector.clone()).await?;
         let (mut writer, mut reader) = socket.split();
         let ping = Message::Ping(b"stvor".as_slice().into());
-        writer.send(ping).await.map_err(|_| Error::relay_unavailable())?;
+        writer.send(ping).await.map_err(|error| Error::unreachable_by(url, &error))?;
         let mut dialect = Dialect::default();
         let mut known = Vec::new();
         loop {
@@ -90,7 +90,8 @@ pub(super) async fn establish(
                     return Err(Error::auth_failed());
                 }
                 Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Err(Error::relay_unavailable()),
+                Some(Err(error)) => return Err(Error::unreachable_by(url, &error)),
+                None => return Err(Error::unreachable(url, "the connection was closed")),
             }
         }
     };
@@ -131,7 +132,7 @@ async fn connect(url: &Url, config: &Checked, connector: Connector) -> Result<So
         {
             Err(Error::auth_failed())
         }
-        Err(_) => Err(Error::relay_unavailable()),
+        Err(error) => Err(Error::unreachable_by(url, &error)),
     }
 }
 
