@@ -275,6 +275,8 @@ impl World {
     async fn come_to_rest(&mut self) -> Result<(), Violation> {
         debug!("everybody comes to rest");
         self.relay.manners = Manners::honest(self.relay.manners.keeps);
+        // Nor does any disk fail now: a farewell that is not saved would be no farewell.
+        self.parties.iter().for_each(|party| party.disk.fail_no_more());
         let end = Instant::now() + REST;
         loop {
             for at in 0..self.parties.len() {

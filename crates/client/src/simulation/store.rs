@@ -67,6 +67,11 @@ impl Disk {
         self.with(|state| (state.fault, state.crashed) = (None, false));
     }
 
+    /// What was to fail next does not.
+    pub(super) fn fail_no_more(&self) {
+        self.with(|state| state.fault = None);
+    }
+
     pub(super) fn backup(&self) -> Files {
         self.with(|state| state.files.clone())
     }
