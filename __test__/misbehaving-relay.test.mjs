@@ -201,6 +201,7 @@ test('a server that takes the connection and says nothing: the documented error,
   await assert.rejects(createApp(config({ url: `ws://127.0.0.1:${server.address().port}` }, { timeout: 300 })), (error) => {
     assert.equal(String(error), 'StvorError: Relay handshake timeout [RELAY_UNAVAILABLE]');
     assert.equal(error.stack.split('\n')[0], String(error));
+    assert.equal(error.cause.message, `ws://127.0.0.1:${server.address().port}: no answer within the timeout`);
     return error.retryable;
   });
   assert.ok(performance.now() - started >= 290);

@@ -1,6 +1,6 @@
 //! The one error that a user of the SDK sees: a code, a sentence, what to do, whether to retry.
 //!
-//! Codes and sentences of the first nine are the original's, so that programs written against it
+//! Codes and messages of the first nine are the original's, so that programs written against it
 //! keep working. Source: docs/PROTOCOL.md has none of this; README, "Errors", lists all.
 
 use std::error::Error as StdError;
@@ -188,8 +188,9 @@ impl Error {
         Self::unreachable(relay, innermost)
     }
 
-    pub(crate) fn handshake_timeout() -> Self {
-        Self::new(Code::RelayUnavailable, "Relay handshake timeout", CHECK_RELAY).retryable()
+    pub(crate) fn handshake_timeout(relay: &Url) -> Self {
+        let message = "Relay handshake timeout".to_owned();
+        Self { message, ..Self::unreachable(relay, "no answer within the timeout") }
     }
 
     pub(crate) fn recipient_not_found(id: &str) -> Self {

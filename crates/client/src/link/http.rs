@@ -85,7 +85,7 @@ impl HttpRelay {
     pub(super) async fn probe(&self) -> Result<Speaks, Error> {
         let answer = self.http.get(format!("{}/health", self.base)).send().await;
         let answer = answer.map_err(|error| match error.is_timeout() {
-            true => Error::handshake_timeout(),
+            true => Error::handshake_timeout(&self.config.url),
             false => Error::unreachable_by(&self.config.url, &error.without_url()),
         })?;
         if !answer.status().is_success() {

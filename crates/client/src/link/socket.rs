@@ -95,7 +95,7 @@ pub(super) async fn establish(
             }
         }
     };
-    timeout(config.timeout, attempt).await.unwrap_or_else(|_| Err(Error::handshake_timeout()))
+    timeout(config.timeout, attempt).await.unwrap_or_else(|_| Err(Error::handshake_timeout(url)))
 }
 
 /// How connections to `url` are secured; made once, as reading the system's roots is slow.
