@@ -120,7 +120,7 @@ function appToken(value) {
   throw new StvorError(
     'INVALID_APP_TOKEN',
     'Invalid AppToken format. AppToken must be a non-empty string of printable characters.',
-    'Get your AppToken from the developer dashboard.',
+    "Pass the AppToken that your relay's operator gave you; the mock relay takes any that begins with stvor_.",
   );
 }
 

@@ -97,7 +97,7 @@ function clientNotReady() {
   return new StvorError(
     'CLIENT_NOT_READY',
     'Client is not ready. Call connect() first and await it.',
-    'Make sure to await app.connect() before sending messages.',
+    'Await app.connect() before sending messages; after disconnect(), connect again.',
   );
 }
 

@@ -156,7 +156,7 @@ impl Error {
         Self::new(
             Code::InvalidAppToken,
             "Invalid AppToken format. AppToken must be a non-empty string of printable characters.",
-            "Get your AppToken from the developer dashboard.",
+            "Pass the AppToken that your relay's operator gave you; the mock relay takes any that begins with stvor_.",
         )
     }
 
@@ -164,7 +164,7 @@ impl Error {
         Self::new(
             Code::AuthFailed,
             "The AppToken is invalid or has been revoked.",
-            "Check your dashboard and regenerate a new AppToken.",
+            "Ask your relay's operator for a new AppToken; the mock relay takes any that begins with stvor_.",
         )
     }
 
@@ -218,7 +218,7 @@ impl Error {
         Self::new(
             Code::ClientNotReady,
             "Client is not ready. Call connect() first and await it.",
-            "Make sure to await app.connect() before sending messages.",
+            "Await app.connect() before sending messages; after disconnect(), connect again.",
         )
     }
 
