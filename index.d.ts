@@ -354,6 +354,8 @@ export type ErrorCode =
   | 'LEGACY_FORMAT'
   /** An identity store does not return the user's identity. */
   | 'IDENTITY_CONFLICT'
+  /** Another client has connected as the same user: the relay delivers to that one, and nothing more arrives here. */
+  | 'CONNECTED_ELSEWHERE'
   /** A received message is authentic, but its content cannot be read. */
   | 'INVALID_CONTENT'
   /** A handler of yours threw or rejected; `cause` is what it threw. */

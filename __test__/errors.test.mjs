@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { inspect } from 'node:util';
 import { createApp, StvorApp, StvorError, StvorFacadeClient, STVOR_ERRORS } from '@stvor/sdk';
 import { appOn, fakeRelay, mockRelay, users } from './support/relays.mjs';
-import { errorsOf, rejection } from './support/collect.mjs';
+import { errorsOf, messagesOf, rejection } from './support/collect.mjs';
 import { program } from './support/child.mjs';
 
 const require = createRequire(import.meta.url);
@@ -142,6 +142,21 @@ test('CLIENT_NOT_READY: after disconnect, and on classes made by hand', async (t
   assert.equal((await rejection(app.connect('carol'))).code, 'CLIENT_NOT_READY');
   assert.equal((await rejection(app.trust('bob', 'a'.repeat(64)))).code, 'CLIENT_NOT_READY');
   for (const Class of [StvorApp, StvorFacadeClient]) assert.throws(() => new Class(), { code: 'CLIENT_NOT_READY' });
+});
+
+test('CONNECTED_ELSEWHERE: the same user connected a second time, told where nothing arrives any more', async (t) => {
+  const relay = await mockRelay(t);
+  const [{ alice }, { bob }] = [await users(t, relay, 'alice'), await users(t, relay, 'bob')];
+  const told = errorsOf(bob);
+  const { bob: second } = await users(t, relay, 'bob');
+  const arrived = messagesOf(second);
+  const error = await told.next();
+  assert.equal(error.code, 'CONNECTED_ELSEWHERE');
+  assert.equal(error.message, 'Another client has connected as "bob": the relay delivers to that one, and nothing more arrives here.');
+  assert.equal(error.action, 'If that is not meant, disconnect one of the two. Whoever connects last is delivered to.');
+  assert.equal(error.retryable, false);
+  await alice.send('bob', 'hello');
+  assert.equal((await arrived.next()).content, 'hello');
 });
 
 test('PAYLOAD_TOO_LARGE: more than a relay carries', async (t) => {

@@ -62,6 +62,8 @@ pub enum Code {
     StorageDamaged,
     /// The identity that a store gives is not the one that was used before, or is another user's.
     IdentityConflict,
+    /// Another client has connected as the same user, and is given what arrives.
+    ConnectedElsewhere,
 }
 
 impl Code {
@@ -92,6 +94,7 @@ impl Code {
             Self::StorageConflict => "STORAGE_CONFLICT",
             Self::StorageDamaged => "STORAGE_DAMAGED",
             Self::IdentityConflict => "IDENTITY_CONFLICT",
+            Self::ConnectedElsewhere => "CONNECTED_ELSEWHERE",
         }
     }
 }
@@ -219,6 +222,16 @@ impl Error {
             Code::ClientNotReady,
             "Client is not ready. Call connect() first and await it.",
             "Await app.connect() before sending messages; after disconnect(), connect again.",
+        )
+    }
+
+    pub(crate) fn connected_elsewhere(user: &str) -> Self {
+        Self::new(
+            Code::ConnectedElsewhere,
+            format!(
+                "Another client has connected as \"{user}\": the relay delivers to that one, and nothing more arrives here."
+            ),
+            "If that is not meant, disconnect one of the two. Whoever connects last is delivered to.",
         )
     }
 
@@ -406,8 +419,10 @@ impl Error {
         Self::new(
             Code::ProtocolMismatch,
             format!("The relay presents \"{id}\" as speaking wire 3, but they speak wire 4."),
-            "It was ignored and the conversation goes on. If \"{id}\" has really gone back to an \
-             old version, have them update @stvor/sdk.",
+            format!(
+                "It was ignored and the conversation goes on. If \"{id}\" has really gone back to an \
+                 old version, have them update @stvor/sdk."
+            ),
         )
         .about(id)
     }
@@ -416,7 +431,9 @@ impl Error {
         Self::new(
             Code::InvalidBundle,
             format!("The public keys announced for \"{id}\" are out of date."),
-            "They are ignored until current ones arrive: \"{id}\" shows them by connecting.",
+            format!(
+                "They are ignored until current ones arrive: \"{id}\" shows them by connecting."
+            ),
         )
         .about(id)
     }
@@ -444,5 +461,36 @@ impl Error {
     pub(crate) fn with_message(mut self, message: String) -> Self {
         self.message = message;
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_concerns_a_peer_names_them_wherever_it_says_so() {
+        let errors = [
+            Error::recipient_not_found("bob"),
+            Error::recipient_timeout("bob", 1_000),
+            Error::delivery_failed("bob"),
+            Error::identity_changed("bob", "00"),
+            Error::invalid_bundle("bob"),
+            Error::decryption_failed("bob"),
+            Error::replay_detected("bob"),
+            Error::outbox_full("bob"),
+            Error::inbox_full("bob"),
+            Error::pending_full("bob"),
+            Error::receipt_timeout("bob"),
+            Error::legacy_refused("bob"),
+            Error::legacy_carries_no_values("bob"),
+            Error::downgraded("bob"),
+            Error::outdated_bundle("bob"),
+        ];
+        for error in errors {
+            assert_eq!(error.peer_id.as_deref(), Some("bob"), "{error}");
+            assert!(error.message.contains("bob"), "{error}");
+            assert!(!format!("{}{}", error.message, error.action).contains(['{', '}']), "{error}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Clients of ours over a relay of ours.
 
-use stvor_client::{SentStatus, Stores};
+use stvor_client::{Code, SentStatus, Stores};
 
 use crate::people::{Person, open};
 use crate::relays::OurRelay;
@@ -32,6 +32,27 @@ async fn one_user_of_a_shared_connection_leaves_and_their_mail_waits() {
         assert_eq!(bob.next().await.1, n.to_string());
     }
     assert!(bob.errors.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn who_is_connected_twice_learns_it_where_nothing_arrives_any_more() {
+    let relay = OurRelay::start(0).await;
+    let alice = Person::join(&open(&relay.url()).await, "alice").await;
+    let mut first = Person::join(&open(&relay.url()).await, "bob").await;
+    let second_app = open(&relay.url()).await;
+    let mut second = Person::join(&second_app, "bob").await;
+    let error = first.error().await;
+    assert_eq!(error.code, Code::ConnectedElsewhere);
+    assert!(error.message.contains("\"bob\""), "{error:?}");
+    alice.send("bob", "hello").await.unwrap();
+    assert_eq!(second.next().await.1, "hello");
+
+    // Whoever connects last is heard, and the other is told: once each.
+    first.client.disconnect().await;
+    let mut third = Person::join(&open(&relay.url()).await, "bob").await;
+    assert_eq!(second.error().await.code, Code::ConnectedElsewhere);
+    assert!(first.errors.try_recv().is_err() && second.errors.try_recv().is_err());
+    assert!(third.errors.try_recv().is_err());
 }
 
 #[tokio::test]

@@ -189,6 +189,25 @@ async fn nothing_is_sealed_while_the_relay_is_away() {
 }
 
 #[tokio::test]
+async fn an_echo_of_an_announcement_is_nobody_else_and_another_identity_is_once() {
+    for kind in [Kind::Mock, Kind::Documentation] {
+        let relay = FakeRelay::start(kind).await;
+        let mut alice = Person::join(&open(&relay.url).await, "alice").await;
+        let mut bob = Person::join(&open(&relay.url).await, "bob").await;
+        let echo = json!({"type": "announce", "user": "alice", "pub": relay.keys_of("alice")});
+        let another = json!({"type": "announce", "user": "alice", "pub": relay.keys_of("bob")});
+        for frame in [&echo, &another, &another, &another] {
+            relay.inject("alice", frame);
+        }
+        bob.send("alice", "still here").await.unwrap();
+        assert_eq!(alice.next().await.1, "still here");
+        assert_eq!(alice.error().await.code, Code::ConnectedElsewhere);
+        assert!(alice.errors.try_recv().is_err());
+        assert!(bob.errors.try_recv().is_err());
+    }
+}
+
+#[tokio::test]
 async fn users_announced_before_the_first_of_ours_are_found() {
     for kind in [Kind::Mock, Kind::Documentation] {
         let relay = FakeRelay::start(kind).await;

@@ -8,6 +8,7 @@ use stvor_wire::{PublicKeyBundle, RefusalCode};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
+use tracing::warn;
 
 use super::{BATCH, WebSocketLink};
 use crate::Error;
@@ -61,7 +62,10 @@ impl WebSocketLink {
                     self.tell(user.clone(), Incoming::Message(envelope));
                 }
             }
-            Frame::Announce(user, bundle) => self.announced(user, *bundle),
+            Frame::Announce(user, bundle) => {
+                self.look_for_another(&user, &bundle);
+                self.announced(user, *bundle);
+            }
             Frame::Delivered(id) => self.taken(id, SentStatus::Delivered),
             Frame::Queued(id) => self.taken(id, SentStatus::Queued),
             Frame::Refused(id, code, message) => self.refused(id, code, message),
@@ -73,6 +77,25 @@ impl WebSocketLink {
         }
     }
 
+    /// Tells a user of ours that another connection has announced them since this one did, and so
+    /// is given what arrives for them; once after each announcement of ours.
+    ///
+    /// Our relay does not echo announcements. The documentation's does, so where it may be that
+    /// one, only another identity is no echo.
+    fn look_for_another(&mut self, user: &str, bundle: &PublicKeyBundle) {
+        let echoes = !self.dialect.understands_leave;
+        let Some((user, known)) = self.users.get_key_value(user) else { return };
+        if !known.is_here || (echoes && known.bundle.identity_key == bundle.identity_key) {
+            return;
+        }
+        let user = user.clone();
+        warn!("user connected elsewhere");
+        self.tell(user.clone(), Incoming::Trouble(Error::connected_elsewhere(&user)));
+        if let Some(known) = self.users.get_mut(&user) {
+            known.is_here = false;
+        }
+    }
+
     pub(super) fn all_announced(&mut self, known: Known) {
         for (user, bundle) in known {
             self.announced(user, bundle);
@@ -80,7 +103,7 @@ impl WebSocketLink {
     }
 
     /// The relay's word on a user. On users of this app ours is better: an echo says nothing new,
-    /// and another socket's claim to be one of them is the relay's affair.
+    /// and another connection's keys are not the ones that peers in this app should take.
     pub(super) fn announced(&mut self, user: String, bundle: PublicKeyBundle) {
         if !self.users.contains_key(user.as_str()) {
             self.tell_watchers(&user, bundle);

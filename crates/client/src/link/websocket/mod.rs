@@ -112,6 +112,8 @@ struct WebSocketLink {
 struct User {
     attachment: Attachment,
     bundle: PublicKeyBundle,
+    /// The relay has read our last announcement, and told of none by another connection since.
+    is_here: bool,
     inbox: mpsc::Sender<Incoming>,
     /// Who waits for the announcement to have reached the relay.
     attached: Option<oneshot::Sender<Result<(), Error>>>,
@@ -321,8 +323,11 @@ impl WebSocketLink {
         {
             match self.barriers.pop_front() {
                 Some((.., Barrier::Announced(user))) => {
-                    if let Some(done) = self.users.get_mut(&user).and_then(|u| u.attached.take()) {
-                        let _nobody_waits = done.send(Ok(()));
+                    if let Some(user) = self.users.get_mut(&user) {
+                        user.is_here = true;
+                        if let Some(done) = user.attached.take() {
+                            let _nobody_waits = done.send(Ok(()));
+                        }
                     }
                 }
                 Some((.., Barrier::Published(user, attachment, count))) => {

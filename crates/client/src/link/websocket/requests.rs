@@ -19,6 +19,7 @@ impl WebSocketLink {
                 let known = User {
                     attachment,
                     bundle: bundle.clone(),
+                    is_here: false,
                     inbox,
                     attached,
                     unpublished: Vec::new(),
@@ -138,7 +139,8 @@ impl WebSocketLink {
     }
 
     pub(super) fn write_announce(&mut self, user: &Arc<str>) {
-        let Some(attached) = self.users.get(user) else { return };
+        let Some(attached) = self.users.get_mut(user) else { return };
+        attached.is_here = false;
         let announce = announce(user, &attached.bundle);
         self.write(&announce);
         self.barrier(Barrier::Announced(user.clone()));
