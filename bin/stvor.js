@@ -17,7 +17,8 @@ const servers = new Set(['mock-relay']);
 const [command, ...rest] = process.argv.slice(2);
 const args = command === undefined ? [] : [command, ...(servers.has(command) ? ['--exit-on-stdin-close'] : []), ...rest];
 
-// Before the start: who reads the server's first line may signal at once.
+// Both before the start: who reads the server's first line may end us, or npx, at once.
+const starter = process.env.npm_command === 'exec' ? npxPid() : undefined;
 const signals = process.platform === 'win32' ? ['SIGINT', 'SIGBREAK'] : ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'];
 const forward = (signal) => child.kill(signal);
 for (const signal of signals) process.on(signal, forward);
@@ -25,10 +26,7 @@ for (const signal of signals) process.on(signal, forward);
 const child = spawn(find(), args, { stdio: ['pipe', 'inherit', 'inherit'] });
 
 // Without npx, that started us, we have nobody to serve. Killed outright, it cannot tell us.
-if (process.env.npm_command === 'exec') {
-  const starter = npxPid();
-  setInterval(() => isRunning(starter) || child.kill('SIGTERM'), 500).unref();
-}
+if (starter !== undefined) setInterval(() => isRunning(starter) || child.kill('SIGTERM'), 500).unref();
 
 child.on('error', (error) => fail(`stvor: cannot run ${child.spawnfile}: ${error.message}`));
 child.on('exit', (code, signal) => {
