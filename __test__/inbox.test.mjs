@@ -63,6 +63,36 @@ describe('a message counts as handled', () => {
     assert.deepEqual((await errors.take(2)).map(({ code, cause }) => [code, cause.message]), [['HANDLER_FAILED', 'throws'], ['HANDLER_FAILED', 'rejects']]);
   });
 
+  for (const [how, wait] of [['at once', undefined], ['later', turn]]) {
+    test(`when a handler failed ${how} that had changed its message, of which the genuine sender is told`, async () => {
+      const { inbox, told, push } = opened();
+      const errors = new Queue();
+      inbox.onError((error) => errors.push(error));
+      const fail = (message) => {
+        [message.id, message.senderId] = [Symbol('id'), Object.assign(Object.create(null), { name: 'Alice' })];
+        throw new Error('changed');
+      };
+      inbox.onMessage(wait === undefined ? fail : async (message) => { await wait(); fail(message); });
+      push('one', 'two');
+      await inbox.run();
+      await turn();
+      assert.equal(told.reduce((sum, count) => sum + count, 0), 2);
+      for (const error of await errors.take(2)) {
+        assert.deepEqual([error.message, error.peerId], ['A message handler failed, which was given m of "alice".', 'alice']);
+      }
+    });
+  }
+
+  test('when a handler failed: an id that the relay has chosen is printed in one line', async () => {
+    const { inbox } = opened();
+    const errors = new Queue();
+    inbox.onError((error) => errors.push(error));
+    inbox.onMessage(() => { throw new Error('no'); });
+    inbox.push({ id: 'a\u001b[2J\n\u202eb', senderId: 'alice', kind: 0, payload: 'x', timestamp: 0 });
+    inbox.run();
+    assert.equal((await errors.next()).message, String.raw`A message handler failed, which was given a\u{1b}[2J\u{a}\u{202e}b of "alice".`);
+  });
+
   test('when its content cannot be read: INVALID_CONTENT instead of a call', async () => {
     const { inbox, told } = opened();
     const [messages, errors] = [[], new Queue()];
@@ -170,6 +200,17 @@ test('an error whose handler fails is printed like one without a handler, and so
   assert.deepEqual(printed.map(([code]) => code), ['DECRYPTION_FAILED', 'HANDLER_FAILED']);
   assert.match(printed[0][1], /^What was refused\./);
   assert.match(printed[1][1], /^An error handler failed, which was given DECRYPTION_FAILED: "What was refused\."\. Error: in the handler/);
+});
+
+test('an error that one of two handlers has dealt with is not printed, only that the other has failed', async () => {
+  const printed = [];
+  const { inbox } = opened((message, code) => printed.push([code, message]));
+  inbox.onError(() => { throw new Error('in the handler'); });
+  inbox.onError(() => {});
+  inbox.report(new StvorError('DECRYPTION_FAILED', 'What was refused.'));
+  await turn();
+  assert.deepEqual(printed.map(([code]) => code), ['HANDLER_FAILED']);
+  assert.match(printed[0][1], /in the handler.* Further ones are not printed\.$/s, 'and no advice to do what was done');
 });
 
 test('errors from before connect() resolved reach a handler that is added right after it', async (t) => {

@@ -82,6 +82,11 @@ function assertOneOf(name, options, [one, other]) {
   throw new StvorError('INVALID_ARGUMENT', `${name} must hold either ${one} or ${other}: ${given}.`, `Give one of ${one} and ${other}.`);
 }
 
+/** `text` in one line: controls, line breaks and what turns the direction of writing are escaped. */
+function printable(text) {
+  return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (character) => `\\u{${character.codePointAt(0).toString(16)}}`);
+}
+
 function describe(value) {
   if (value === null) return 'null';
   if (value === undefined) return 'undefined';
@@ -111,18 +116,18 @@ function fromNative(error) {
   if (error instanceof StvorError) return error;
   const facts = unpack(error);
   if (facts === undefined) return error;
-  const { code, message, action, retryable, peerId, cause, detail } = facts;
+  const { code, message, action, retryable, peerId, cause, detail: networkSaid } = facts;
   const thrown = causes.get(cause);
   // A store of ours has said it better.
   if (thrown instanceof StvorError && thrown.code !== 'STORAGE_CONFLICT') return thrown;
-  const details = { ...(peerId && { peerId }), ...(causes.has(cause) && { cause: thrown }), ...(detail && { cause: said(detail) }) };
+  const details = { ...(peerId && { peerId }), ...(causes.has(cause) && { cause: thrown }), ...(networkSaid && { cause: said(networkSaid) }) };
   return new StvorError(code, message, action, retryable, details);
 }
 
 /** What the network said, as a cause. It was thrown nowhere here, so its stack names no place. */
-function said(detail) {
-  const cause = new Error(detail);
-  cause.stack = `Error: ${detail}`;
+function said(text) {
+  const cause = new Error(text);
+  cause.stack = `Error: ${text}`;
   return cause;
 }
 
@@ -158,4 +163,4 @@ function unpack(error) {
   }
 }
 
-module.exports = { StvorError, STVOR_ERRORS, assertOneOf, invalidArgument, clientNotReady, fromNative, keepCause, calling };
+module.exports = { StvorError, STVOR_ERRORS, assertOneOf, invalidArgument, printable, clientNotReady, fromNative, keepCause, calling };

@@ -24,8 +24,9 @@ class IdentityChanges {
 
   /** Gives a change to all handlers; `report` gets what they throw. */
   give(change, report) {
+    const { peerId } = change; // handlers may change what they are given
     for (const call of [...this.#handlers]) {
-      attempt(() => call(change), (thrown) => report(handlerFailed('identity change', thrown, `that of "${change.peerId}"`, change.peerId)));
+      attempt(() => call(change), (thrown) => report(handlerFailed('identity change', thrown, `that of "${peerId}"`, peerId)));
     }
     this.#passTo?.give(change, report);
   }

@@ -1,7 +1,7 @@
 'use strict';
 // What comes for one client on its way to the handlers. Messages: one after another, in order.
 
-const { StvorError } = require('./errors.js');
+const { StvorError, printable } = require('./errors.js');
 const { handler, warn } = require('./arguments.js');
 const { messageOf } = require('./message.js');
 
@@ -103,8 +103,9 @@ class Inbox {
   giveReceipts() {
     if (this.#early !== undefined) return;
     for (const receipt of this.#receipts.splice(0)) {
+      const { id, recipientId } = receipt; // handlers may change what they are given
       for (const call of [...this.#receiptHandlers]) {
-        attempt(() => call(receipt), (thrown) => this.report(handlerFailed('receipt', thrown, `${receipt.id} of "${receipt.recipientId}"`, receipt.recipientId)));
+        attempt(() => call(receipt), (thrown) => this.report(handlerFailed('receipt', thrown, `${id} of "${recipientId}"`, recipientId)));
       }
     }
   }
@@ -114,9 +115,10 @@ class Inbox {
     if (this.#running) return;
     this.#running = true;
     while (this.#messageHandlers.size > 0 && this.#taken < this.#waiting.length) {
-      const message = this.#read(this.#next());
-      const pending = message && this.#call(message);
-      if (pending !== undefined) await this.#settle(message, pending);
+      const arrival = this.#next();
+      const message = this.#read(arrival);
+      const pending = message && this.#call(message, arrival);
+      if (pending !== undefined) await this.#settle(pending, arrival);
       this.#count();
     }
     this.#running = false;
@@ -142,8 +144,8 @@ class Inbox {
     }
   }
 
-  /** Calls every handler; returns the promises that there are to wait for, if any. */
-  #call(message) {
+  /** Calls every handler, which may change the message; returns the promises that there are to wait for, if any. */
+  #call(message, arrival) {
     let pending;
     for (const call of [...this.#messageHandlers]) {
       if (!this.#messageHandlers.has(call)) continue;
@@ -151,23 +153,23 @@ class Inbox {
         const result = call(message);
         if (typeof result?.then === 'function') (pending ??= []).push(result);
       } catch (error) {
-        this.report(messageHandlerFailed(message, error));
+        this.report(messageHandlerFailed(arrival, error));
       }
     }
     return pending;
   }
 
-  async #settle(message, pending) {
+  async #settle(pending, arrival) {
     if (pending.length > 1) {
       for (const { reason } of (await Promise.allSettled(pending)).filter(({ status }) => status === 'rejected')) {
-        this.report(messageHandlerFailed(message, reason));
+        this.report(messageHandlerFailed(arrival, reason));
       }
       return;
     }
     try {
       await pending[0]; // the common case, without what allSettled allocates
     } catch (reason) {
-      this.report(messageHandlerFailed(message, reason));
+      this.report(messageHandlerFailed(arrival, reason));
     }
   }
 
@@ -189,10 +191,14 @@ class Inbox {
     if (this.#early !== undefined) return void this.#early.push(() => this.report(error));
     if (this.#closed) return error.code === 'HANDLER_FAILED' ? this.#warnOnce(error) : undefined;
     if (this.#errorHandlers.size === 0) return this.#warnOnce(error);
-    for (const call of [...this.#errorHandlers]) {
+    const failure = `${error.code}: "${error.message}"`; // handlers may change what they are given
+    const calls = [...this.#errorHandlers];
+    let failed = 0;
+    for (const call of calls) {
       attempt(() => call(error), (thrown) => {
-        this.#warnOnce(error); // nobody has dealt with it
-        this.#warnOnce(handlerFailed('error', thrown, `${error.code}: "${error.message}"`), 'of an error handler');
+        failed += 1;
+        if (failed === calls.length) this.#warnOnce(error); // nobody has dealt with it
+        this.#warnOnce(handlerFailed('error', thrown, failure), 'of an error handler');
       });
     }
   }
@@ -207,8 +213,8 @@ class Inbox {
     if (this.#warned.has(kind)) return;
     this.#warned.add(kind);
     const cause = error.cause === undefined ? '' : ` ${causeText(error.cause)}`;
-    const text = `${error.message}${cause} Further ones are not printed: subscribe with client.onError().`;
-    this.#warn(text, error.code);
+    const advice = this.#errorHandlers.size === 0 ? ': subscribe with client.onError()' : '';
+    this.#warn(`${error.message}${cause} Further ones are not printed${advice}.`, error.code);
   }
 
   /** No handler is called any more; what waits is dropped. */
@@ -251,7 +257,7 @@ function handlerFailed(what, cause, of, peerId) {
   const article = /^[aeiou]/.test(what) ? 'An' : 'A';
   return new StvorError(
     'HANDLER_FAILED',
-    `${article} ${what} handler failed, which was given ${of}.`,
+    `${article} ${what} handler failed, which was given ${printable(of)}.`,
     `Catch errors inside the handler: the ${what} counts as handled.`,
     false,
     { cause, peerId },
@@ -265,7 +271,7 @@ function messageHandlerFailed({ id, senderId }, cause) {
 function invalidContent(peerId) {
   return new StvorError(
     'INVALID_CONTENT',
-    `A message from "${peerId}" holds a content that cannot be read, and was dropped.`,
+    `A message from "${printable(peerId)}" holds a content that cannot be read, and was dropped.`,
     'The message is authentic: the sender runs another version, or a faulty one.',
     false,
     { peerId },
