@@ -43,6 +43,10 @@ test('a server that is no relay: RELAY_UNAVAILABLE', async (t) => {
     assert.match(error.cause.message, why);
     assert.doesNotMatch(error.cause.message, /path|secret/, 'nothing of the address but where it leads');
   }
+  const site = await fakeRelay(t, { onRequest: (_request, response) => response.end('<!doctype html>') });
+  const error = await rejection(createApp(config({ url: site.httpUrl })));
+  assert.equal(error.code, 'RELAY_UNAVAILABLE');
+  assert.match(error.cause.message, /^http:.*: an answer that is no relay's$/);
 });
 
 test('handshake refused and closed with 4001: AUTH_FAILED', async (t) => {
@@ -169,7 +173,10 @@ test('a relay that goes away: sends fail after their time, the client can still 
   const { app, alice, bob } = await couple(t, relay);
   for (const client of [alice, bob]) client.onError(() => {});
   await relay.close();
-  await assert.rejects(alice.send('bob', 'x', { timeout: 200 }), (error) => ['RELAY_UNAVAILABLE', 'DELIVERY_FAILED', 'RECIPIENT_TIMEOUT'].includes(error.code) && error.retryable);
+  // Longer than the first pause before the relay is tried again.
+  const error = await rejection(alice.send('bob', 'x', { timeout: 1_000 }));
+  assert.deepEqual([error.code, error.retryable], ['RELAY_UNAVAILABLE', true]);
+  assert.match(error.cause.message, /^ws:.*refused/i, 'why it is away');
   await app.disconnect();
 });
 

@@ -20,14 +20,14 @@ use zeroize::Zeroizing;
 use crate::clock::Clock;
 use crate::link::tls;
 use crate::metrics::Metrics;
+use crate::printable::printable;
 use crate::random::OsRandom;
 use crate::{Config, Error};
 
 /// Where a backend takes attestations, below its address.
 const PATH: &str = "/api/metrics/attest";
-/// How much of a refusal is read, and of its reason shown: a backend says it in a line.
+/// How much of a refusal is read: a backend says it in a line.
 const MAX_REFUSAL_BYTES: usize = 4096;
-const MAX_REASON_CHARS: usize = 200;
 /// How long it may take to come: that it is a refusal is known before.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
@@ -211,13 +211,7 @@ async fn reason_in(mut answer: reqwest::Response) -> Option<String> {
         body.extend_from_slice(&chunk);
     }
     let Refusal { reason } = serde_json::from_slice(&body).ok()?;
-    Some(printable(&reason)).filter(|reason| !reason.is_empty())
-}
-
-/// One line of at most [`MAX_REASON_CHARS`], safe to print: the text is the backend's.
-fn printable(text: &str) -> String {
-    let shown = text.chars().filter(|c| matches!(c, ' '..='~')).take(MAX_REASON_CHARS);
-    shown.collect::<String>().trim().to_owned()
+    Some(printable(reason.trim())).filter(|reason| !reason.is_empty())
 }
 
 fn endpoint(url: &str) -> Result<Url, Error> {

@@ -8,6 +8,7 @@ use std::fmt;
 
 use url::Url;
 
+use crate::printable::printable;
 use crate::{StoreError, StoreErrorKind};
 
 /// What went wrong, for programs.
@@ -176,8 +177,10 @@ impl Error {
             .retryable()
     }
 
-    /// [`relay_unavailable`](Self::relay_unavailable), and why.
+    /// [`relay_unavailable`](Self::relay_unavailable), and why: text that whoever answers there may
+    /// have chosen, as a certificate's names are.
     pub(crate) fn unreachable(relay: &Url, why: impl fmt::Display) -> Self {
+        let why = printable(&why.to_string());
         let detail = Some(format!("{}: {why}", relay.origin().ascii_serialization()));
         Self { detail, ..Self::relay_unavailable() }
     }
@@ -199,7 +202,7 @@ impl Error {
     pub(crate) fn recipient_not_found(id: &str) -> Self {
         Self::new(
             Code::RecipientNotFound,
-            format!("User \"{id}\" not found. They may not have registered with STVOR."),
+            format!("User {id:?} not found. They may not have registered with STVOR."),
             "Ask the recipient to initialize STVOR first, or verify the userId is correct.",
         )
         .about(id)
@@ -209,7 +212,7 @@ impl Error {
         Self::new(
             Code::RecipientTimeout,
             format!(
-                "Timed out waiting for user \"{id}\" after {millis}ms. The user may not have registered with STVOR yet."
+                "Timed out waiting for user {id:?} after {millis}ms. The user may not have registered with STVOR yet."
             ),
             "Ensure the recipient has called connect() and is online, or increase the timeout.",
         )
@@ -229,7 +232,7 @@ impl Error {
         Self::new(
             Code::ConnectedElsewhere,
             format!(
-                "Another client has connected as \"{user}\": the relay delivers to that one, and nothing more arrives here."
+                "Another client has connected as {user:?}: the relay delivers to that one, and nothing more arrives here."
             ),
             "If that is not meant, disconnect one of the two. Whoever connects last is delivered to.",
         )
@@ -268,10 +271,10 @@ impl Error {
         Self::new(
             Code::IdentityChanged,
             format!(
-                "The identity key of \"{id}\" has changed. Nothing is sent to or delivered from them until the new key is accepted."
+                "The identity key of {id:?} has changed. Nothing is sent to or delivered from them until the new key is accepted."
             ),
             format!(
-                "Compare the fingerprint with them over another channel, then call app.trust('{id}', '{fingerprint}')."
+                "Compare the fingerprint with them over another channel, then call app.trust({id:?}, '{fingerprint}')."
             ),
         )
         .about(id)
@@ -280,7 +283,7 @@ impl Error {
     pub(crate) fn invalid_bundle(id: &str) -> Self {
         Self::new(
             Code::InvalidBundle,
-            format!("The public keys announced for \"{id}\" are malformed or not signed by their identity key."),
+            format!("The public keys announced for {id:?} are malformed or not signed by their identity key."),
             "The relay or the peer is at fault: their keys are ignored until valid ones arrive.",
         )
         .about(id)
@@ -289,7 +292,7 @@ impl Error {
     pub(crate) fn decryption_failed(id: &str) -> Self {
         Self::new(
             Code::DecryptionFailed,
-            format!("A message from \"{id}\" could not be authenticated and was dropped."),
+            format!("A message from {id:?} could not be authenticated and was dropped."),
             "Nothing: the conversation goes on, and what is genuine is sent again. A peer that speaks wire 3 \
              only has to be asked, if something is missing.",
         )
@@ -299,7 +302,7 @@ impl Error {
     pub(crate) fn replay_detected(id: &str) -> Self {
         Self::new(
             Code::ReplayDetected,
-            format!("A message from \"{id}\" had been received before and was dropped."),
+            format!("A message from {id:?} had been received before and was dropped."),
             "Nothing to do: each message is delivered once.",
         )
         .about(id)
@@ -361,7 +364,7 @@ impl Error {
     pub(crate) fn outbox_full(id: &str) -> Self {
         Self::new(
             Code::OutboxFull,
-            format!("Too many messages wait for \"{id}\", who has not handled them yet."),
+            format!("Too many messages wait for {id:?}, who has not handled them yet."),
             "Send again when receipts have come in; nothing of what was accepted is lost.",
         )
         .retryable()
@@ -371,7 +374,7 @@ impl Error {
     pub(crate) fn inbox_full(id: &str) -> Self {
         Self::new(
             Code::OutboxFull,
-            format!("\"{id}\" sends faster than the handlers here complete."),
+            format!("{id:?} sends faster than the handlers here complete."),
             "Nothing is lost: the message is received when the handlers have caught up.",
         )
         .retryable()
@@ -381,7 +384,7 @@ impl Error {
     pub(crate) fn pending_full(id: &str) -> Self {
         Self::new(
             Code::OutboxFull,
-            format!("Too many messages wait for earlier ones; one of \"{id}\" is not kept."),
+            format!("Too many messages wait for earlier ones; one of {id:?} is not kept."),
             "Nothing is lost: the message is sent again when what is missing has come.",
         )
         .retryable()
@@ -391,7 +394,7 @@ impl Error {
     pub(crate) fn receipt_timeout(id: &str) -> Self {
         Self::new(
             Code::ReceiptTimeout,
-            format!("\"{id}\" has not handled the message in time."),
+            format!("{id:?} has not handled the message in time."),
             "Do not send it again: it is on its way, and client.onReceipt() will tell.",
         )
         .about(id)
@@ -400,7 +403,7 @@ impl Error {
     pub(crate) fn legacy_refused(id: &str) -> Self {
         Self::new(
             Code::ProtocolMismatch,
-            format!("\"{id}\" speaks wire 3 only, which this app refuses."),
+            format!("{id:?} speaks wire 3 only, which this app refuses."),
             "Have them update @stvor/sdk, or allow it with legacyPeers: 'allow'.",
         )
         .about(id)
@@ -409,7 +412,7 @@ impl Error {
     pub(crate) fn legacy_carries_no_values(id: &str) -> Self {
         Self::new(
             Code::ProtocolMismatch,
-            format!("\"{id}\" speaks wire 3, which carries strings and bytes only."),
+            format!("{id:?} speaks wire 3, which carries strings and bytes only."),
             "Send a string or a Buffer, for example JSON, or have them update @stvor/sdk.",
         )
         .about(id)
@@ -418,9 +421,9 @@ impl Error {
     pub(crate) fn downgraded(id: &str) -> Self {
         Self::new(
             Code::ProtocolMismatch,
-            format!("The relay presents \"{id}\" as speaking wire 3, but they speak wire 4."),
+            format!("The relay presents {id:?} as speaking wire 3, but they speak wire 4."),
             format!(
-                "It was ignored and the conversation goes on. If \"{id}\" has really gone back to an \
+                "It was ignored and the conversation goes on. If {id:?} has really gone back to an \
                  old version, have them update @stvor/sdk."
             ),
         )
@@ -430,10 +433,8 @@ impl Error {
     pub(crate) fn outdated_bundle(id: &str) -> Self {
         Self::new(
             Code::InvalidBundle,
-            format!("The public keys announced for \"{id}\" are out of date."),
-            format!(
-                "They are ignored until current ones arrive: \"{id}\" shows them by connecting."
-            ),
+            format!("The public keys announced for {id:?} are out of date."),
+            format!("They are ignored until current ones arrive: {id:?} shows them by connecting."),
         )
         .about(id)
     }
@@ -458,8 +459,8 @@ impl Error {
     }
 
     /// The relay said why in words; kept as the sentence, since it knows best.
-    pub(crate) fn with_message(mut self, message: String) -> Self {
-        self.message = message;
+    pub(crate) fn with_message(mut self, message: &str) -> Self {
+        self.message = printable(message);
         self
     }
 }
@@ -467,6 +468,18 @@ impl Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_network_said_is_a_line_with_nothing_secret_of_the_address() {
+        let relay = Url::parse("wss://user:pass@relay.example:8443/path?token=secret").unwrap();
+        let said = format!("not valid for x\u{1b}[2J\n{}", "A".repeat(150_000));
+        let detail = Error::unreachable(&relay, &said).detail.unwrap();
+        let shown = r"wss://relay.example:8443: not valid for x\u{1b}[2J\nAAA";
+        assert!(detail.starts_with(shown) && detail.ends_with("AAA…"), "{detail}");
+        assert!(detail.chars().count() < 250);
+        let refusal = Error::delivery_failed("bob").with_message(&said);
+        assert!(refusal.message.chars().count() < 250 && !refusal.message.contains('\n'));
+    }
 
     #[test]
     fn what_concerns_a_peer_names_them_wherever_it_says_so() {

@@ -19,6 +19,7 @@ mod histogram;
 mod link;
 mod memory;
 mod metrics;
+mod printable;
 mod prometheus;
 mod random;
 mod sealed;

@@ -13,7 +13,7 @@ use stvor_wire::{
 };
 use url::Url;
 
-use super::{Envelope, Outgoing, tls};
+use super::{Envelope, Outgoing, message_id, tls};
 use crate::Error;
 use crate::config::Checked;
 
@@ -92,7 +92,7 @@ impl HttpRelay {
             let why = format!("/health is answered with {}", answer.status());
             return Err(Error::unreachable(&self.config.url, why));
         }
-        let health: Health = body(answer, MAX_ANSWER).await?;
+        let health: Health = self.body(answer, MAX_ANSWER).await?;
         match health.features.iter().any(|f| f == "websocket") {
             true => Ok(Speaks::WebSocketToo),
             false => Ok(Speaks::Http),
@@ -103,18 +103,18 @@ impl HttpRelay {
     pub(super) async fn register(&self, user: &str, keys: &PublicKeyBundle) -> Result<(), Error> {
         let public_keys = serde_json::to_value(keys).map_err(|_| Error::relay_unavailable())?;
         let body = RegisterBody { user_id: user.to_owned(), public_keys };
-        let answer = send(self.request(Method::POST, "/register").json(&body)).await?;
-        check(answer).await.map(drop)
+        let answer = self.send_request(self.request(Method::POST, "/register").json(&body)).await?;
+        self.check(answer).await.map(drop)
     }
 
     /// `GET /public-key/<id>`; `None` if the relay knows no such user or no keys of theirs.
     pub(super) async fn bundle(&self, user: &str) -> Result<Option<PublicKeyBundle>, Error> {
         let path = format!("/public-key/{}", utf8_percent_encode(user, SEGMENT));
-        let answer = send(self.request(Method::GET, &path)).await?;
+        let answer = self.send_request(self.request(Method::GET, &path)).await?;
         if answer.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        let answer: PublicKeyAnswer = body(check(answer).await?, MAX_ANSWER).await?;
+        let answer: PublicKeyAnswer = self.body(self.check(answer).await?, MAX_ANSWER).await?;
         Ok(answer.public_keys.and_then(|keys| serde_json::from_value(keys).ok()))
     }
 
@@ -129,28 +129,30 @@ impl HttpRelay {
             ciphertext: message.ciphertext.clone(),
             header: message.header.clone(),
         };
-        let answer = send(self.request(Method::POST, "/message").json(&body)).await?;
+        let answer = self.send_request(self.request(Method::POST, "/message").json(&body)).await?;
         match answer.status() {
             StatusCode::NOT_FOUND => Err(Error::recipient_not_found(&message.to)),
             StatusCode::TOO_MANY_REQUESTS => {
                 let body = error_body(answer).await;
                 match body.error.contains("inbox") {
-                    true => Err(Error::delivery_failed(&message.to).with_message(body.error)),
+                    true => Err(Error::delivery_failed(&message.to).with_message(&body.error)),
                     false => Err(Error::rate_limited()),
                 }
             }
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => {
                 Err(Error::delivery_failed(&message.to))
             }
-            _ => check(answer).await.map(drop),
+            _ => self.check(answer).await.map(drop),
         }
     }
 
     /// Whether the token's quota is used up. A relay that cannot say leaves it to `POST /message`.
     async fn is_used_up(&self) -> bool {
-        let Ok(answer) = send(self.request(Method::GET, "/usage")).await else { return false };
-        let Ok(answer) = check(answer).await else { return false };
-        let usage: Result<UsageAnswer, Error> = body(answer, MAX_ANSWER).await;
+        let Ok(answer) = self.send_request(self.request(Method::GET, "/usage")).await else {
+            return false;
+        };
+        let Ok(answer) = self.check(answer).await else { return false };
+        let usage: Result<UsageAnswer, Error> = self.body(answer, MAX_ANSWER).await;
         usage.is_ok_and(|usage| usage.limit != -1 && usage.used >= usage.limit)
     }
 
@@ -158,15 +160,55 @@ impl HttpRelay {
     /// (any more). Entries that are not messages are passed over.
     pub(super) async fn messages(&self, user: &str) -> Result<Option<Vec<Envelope>>, Error> {
         let path = format!("/messages/{}", utf8_percent_encode(user, SEGMENT));
-        let answer = send(self.request(Method::GET, &path)).await?;
+        let answer = self.send_request(self.request(Method::GET, &path)).await?;
         if answer.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        let answer: MessagesAnswer = body(check(answer).await?, MAX_INBOX).await?;
+        let answer: MessagesAnswer = self.body(self.check(answer).await?, MAX_INBOX).await?;
         let messages = answer.messages.into_iter();
         Ok(Some(
             messages.filter_map(|m| serde_json::from_str(m.get()).ok()).map(envelope).collect(),
         ))
+    }
+
+    async fn send_request(&self, request: RequestBuilder) -> Result<Response, Error> {
+        let request = request.header(CONTENT_TYPE, "application/json");
+        request.send().await.map_err(|error| self.broken(error))
+    }
+
+    /// The request, or its answer, did not come through.
+    fn broken(&self, error: reqwest::Error) -> Error {
+        match error.is_timeout() {
+            true => Error::unreachable(&self.config.url, "no answer within the timeout"),
+            false => Error::unreachable_by(&self.config.url, &error.without_url()),
+        }
+    }
+
+    /// Turns a refusal into our error. The original's 401 names no code.
+    async fn check(&self, answer: Response) -> Result<Response, Error> {
+        match answer.status() {
+            status if status.is_success() => Ok(answer),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Error::auth_failed()),
+            StatusCode::TOO_MANY_REQUESTS => Err(Error::rate_limited()),
+            status => match error_body(answer).await.code.as_deref() {
+                Some("AUTH_FAILED") => Err(Error::auth_failed()),
+                Some("QUOTA_EXCEEDED") => Err(Error::quota_exceeded()),
+                _ => Err(Error::unreachable(&self.config.url, format!("HTTP status {status}"))),
+            },
+        }
+    }
+
+    /// Reads a JSON body of at most `limit` bytes.
+    async fn body<T: DeserializeOwned>(&self, answer: Response, limit: usize) -> Result<T, Error> {
+        let bytes = match read(answer, limit).await {
+            Ok(bytes) => bytes,
+            Err(Unreadable::Broken(error)) => return Err(self.broken(error)),
+            Err(Unreadable::TooLong) => {
+                return Err(Error::unreachable(&self.config.url, "an answer that is too long"));
+            }
+        };
+        let not_ours = |_| Error::unreachable(&self.config.url, "an answer that is no relay's");
+        serde_json::from_slice(&bytes).map_err(not_ours)
     }
 }
 
@@ -176,43 +218,30 @@ fn envelope(message: FetchedMessage) -> Envelope {
         .ok()
         .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok())
         .and_then(|since: Duration| since.as_millis().try_into().ok());
-    Envelope { id, from, header, ciphertext, timestamp_ms, delivery: None }
+    Envelope { id: message_id(id), from, header, ciphertext, timestamp_ms, delivery: None }
 }
 
-async fn send(request: RequestBuilder) -> Result<Response, Error> {
-    let request = request.header(CONTENT_TYPE, "application/json");
-    request.send().await.map_err(|_| Error::relay_unavailable())
-}
-
-/// Turns a refusal into our error. The original's 401 names no code.
-async fn check(answer: Response) -> Result<Response, Error> {
-    match answer.status() {
-        status if status.is_success() => Ok(answer),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Error::auth_failed()),
-        StatusCode::TOO_MANY_REQUESTS => Err(Error::rate_limited()),
-        _ => {
-            let body = error_body(answer).await;
-            match body.code.as_deref() {
-                Some("AUTH_FAILED") => Err(Error::auth_failed()),
-                Some("QUOTA_EXCEEDED") => Err(Error::quota_exceeded()),
-                _ => Err(Error::relay_unavailable()),
-            }
-        }
-    }
-}
-
+/// What a relay of the original's says that refuses.
 async fn error_body(answer: Response) -> ErrorBody {
-    body(answer, MAX_ANSWER).await.unwrap_or(ErrorBody { error: String::new(), code: None })
+    let body = read(answer, MAX_ANSWER).await.ok();
+    let parsed = body.and_then(|body| serde_json::from_slice(&body).ok());
+    parsed.unwrap_or(ErrorBody { error: String::new(), code: None })
 }
 
-/// Reads a JSON body of at most `limit` bytes.
-async fn body<T: DeserializeOwned>(mut answer: Response, limit: usize) -> Result<T, Error> {
+/// Why an answer is not to be used.
+enum Unreadable {
+    TooLong,
+    Broken(reqwest::Error),
+}
+
+/// Reads a body of at most `limit` bytes.
+async fn read(mut answer: Response, limit: usize) -> Result<Vec<u8>, Unreadable> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|_| Error::relay_unavailable())? {
+    while let Some(chunk) = answer.chunk().await.map_err(Unreadable::Broken)? {
         if bytes.len() + chunk.len() > limit {
-            return Err(Error::relay_unavailable());
+            return Err(Unreadable::TooLong);
         }
         bytes.extend_from_slice(&chunk);
     }
-    serde_json::from_slice(&bytes).map_err(|_| Error::relay_unavailable())
+    Ok(bytes)
 }

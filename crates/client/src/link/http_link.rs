@@ -236,6 +236,7 @@ impl Worker {
                     sleep(self.relay.config.poll_interval).await;
                 }
                 Err(error) => {
+                    self.state.failed(&error);
                     if error.code == Code::AuthFailed && !std::mem::replace(&mut refused, true) {
                         let _detached = self.inbox.send(Incoming::Trouble(error)).await;
                     }

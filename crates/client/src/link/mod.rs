@@ -14,8 +14,8 @@ mod tests;
 pub(crate) mod tls;
 mod websocket;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use stvor_wire::PublicKeyBundle;
 use tokio::sync::{mpsc, oneshot};
@@ -47,8 +47,21 @@ pub(crate) struct Outgoing {
     pub(crate) deadline: Instant,
 }
 
+/// A longer id of a message that has arrived is cut: it is the relay's to choose, and kept with the message.
+const MAX_MESSAGE_ID: usize = 256;
+
+/// The id under which a message is handed on.
+fn message_id(mut id: String) -> String {
+    if id.len() > MAX_MESSAGE_ID {
+        let end = (0..=MAX_MESSAGE_ID).rev().find(|at| id.is_char_boundary(*at));
+        id.truncate(end.unwrap_or(0));
+    }
+    id
+}
+
 /// A sealed message that has arrived.
 pub(crate) struct Envelope {
+    /// Not authenticated; at most 256 bytes.
     pub(crate) id: String,
     pub(crate) from: String,
     /// As it travelled: base64url, unchecked.
@@ -165,6 +178,16 @@ pub(crate) struct LinkState {
     pub(crate) connected: AtomicBool,
     /// Whether a bundle must be asked for: the relay does not announce.
     fetches_bundles: AtomicBool,
+    /// Why the relay could not be reached last, as far as the network said.
+    last_failure: Mutex<Option<String>>,
+}
+
+impl LinkState {
+    /// Keeps what is known of why the relay is away.
+    fn failed(&self, error: &Error) {
+        let mut last = self.last_failure.lock().unwrap_or_else(PoisonError::into_inner);
+        last.clone_from(&error.detail);
+    }
 }
 
 impl Link {
@@ -218,6 +241,12 @@ impl Link {
 
     pub(crate) fn is_connected(&self) -> bool {
         self.state.connected.load(Ordering::Relaxed)
+    }
+
+    /// That the relay is away, and why.
+    pub(crate) fn unavailable(&self) -> Error {
+        let last = self.state.last_failure.lock().unwrap_or_else(PoisonError::into_inner);
+        Error { detail: last.clone(), ..Error::relay_unavailable() }
     }
 
     pub(crate) fn fetches_bundles(&self) -> bool {

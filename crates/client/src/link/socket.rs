@@ -21,7 +21,7 @@ use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
 use url::Url;
 
 use super::directory::MAX_KNOWN;
-use super::{Envelope, tls};
+use super::{Envelope, message_id, tls};
 use crate::Error;
 use crate::config::{Checked, MAX_USER_ID};
 
@@ -110,8 +110,10 @@ async fn connect(url: &Url, config: &Checked, connector: Connector) -> Result<So
     let unavailable = |_| Error::relay_unavailable();
     let mut request = url.as_str().into_client_request().map_err(unavailable)?;
     let token = HeaderValue::from_str(&config.authorization);
+    let mut token = token.map_err(|_| Error::invalid_app_token())?;
+    token.set_sensitive(true);
     let headers = request.headers_mut();
-    headers.insert("authorization", token.map_err(|_| Error::invalid_app_token())?);
+    headers.insert("authorization", token);
     let features = [FEATURE_ACK, FEATURE_LEAVE, FEATURE_PREKEYS].join(",");
     let features = HeaderValue::from_str(&features);
     headers.insert(FEATURES_HEADER, features.map_err(|_| Error::relay_unavailable())?);
@@ -284,7 +286,7 @@ fn message(frame: IncomingFrame<'_>, delivery: Option<u64>) -> Frame {
     let (header, ciphertext) =
         payload.map(|p| (p.header.into_owned(), p.ciphertext.into_owned())).unwrap_or_default();
     let envelope = Envelope {
-        id: as_text(frame.id),
+        id: message_id(as_text(frame.id)),
         from: from.into_owned(),
         header,
         ciphertext,
@@ -318,6 +320,16 @@ mod tests {
             assert_eq!((to.as_str(), envelope.from.as_str()), ("bob", "alice"));
             assert_eq!(envelope.id, expected);
             assert_eq!((envelope.ciphertext.as_str(), envelope.header.as_str()), ("YQ", "Yg"));
+        }
+    }
+
+    #[test]
+    fn an_id_is_cut_where_a_character_begins() {
+        for (id, length) in [("x".repeat(256), 256), ("x".repeat(300), 256), ("ä€".repeat(99), 255)]
+        {
+            let text = format!(r#"{{"type":"message","id":"{id}","to":"bob","from":"alice"}}"#);
+            let Frame::Message { envelope, .. } = read(&text) else { panic!() };
+            assert!(envelope.id.len() == length && id.starts_with(&envelope.id), "{}", envelope.id);
         }
     }
 

@@ -17,6 +17,7 @@ use crate::Error;
 use crate::config::check_user_id;
 use crate::events::{Receipt, Received};
 use crate::link::{Envelope, Request};
+use crate::printable::printable;
 
 /// At most one look-up of a peer's keys in this time because of messages that do not open.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
@@ -41,7 +42,7 @@ impl User {
     pub(super) async fn message(&mut self, envelope: Envelope, step: &mut Step) {
         let from = envelope.from.clone();
         if check_user_id("from", &from).is_err() || *from == *self.id {
-            return self.reject(envelope, Error::decryption_failed(&from), step);
+            return self.reject(envelope, Error::decryption_failed(&printable(&from)), step);
         }
         if let Err(error) = self.load(&from, step).await {
             self.peers.entry(from.clone()).or_default();
@@ -392,7 +393,7 @@ impl User {
 
 fn log_refusal(from: &str, error: &Error) {
     warn!(code = error.code.as_str(), "message refused");
-    debug!(peer = from, "whose message was refused");
+    debug!(peer = printable(from), "whose message was refused");
 }
 
 /// The nonce of a message of either wire; `None` if it has none.

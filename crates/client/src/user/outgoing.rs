@@ -198,7 +198,7 @@ impl User {
         while let Some((relay_id, landed)) = self.in_flight.take_overdue(now) {
             let error = match self.link.is_connected() {
                 true => Error::delivery_failed(&landed.to),
-                false => Error::relay_unavailable(),
+                false => self.link.unavailable(),
             };
             self.failed(&relay_id, landed, error, step);
         }

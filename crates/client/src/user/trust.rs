@@ -388,7 +388,7 @@ impl User {
         let (is_usable, connected) = (peer.can_seal(), self.link.is_connected());
         for send in over {
             let error = match (is_usable, connected) {
-                (_, false) => Error::relay_unavailable(),
+                (_, false) => self.link.unavailable(),
                 (true, true) => Error::delivery_failed(id),
                 (false, true) => Error::recipient_timeout(id, send.timeout.as_millis()),
             };
@@ -400,7 +400,7 @@ impl User {
                 done(Err(if connected {
                     Error::delivery_failed(id)
                 } else {
-                    Error::relay_unavailable()
+                    self.link.unavailable()
                 }));
             }
         }

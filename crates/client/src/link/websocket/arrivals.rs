@@ -129,7 +129,7 @@ impl WebSocketLink {
             RefusalCode::FrameTooLarge => Error::payload_too_large(crate::MAX_CONTENT),
             _ => Error::delivery_failed(&refused.to),
         };
-        let error = if message.is_empty() { error } else { error.with_message(message) };
+        let error = if message.is_empty() { error } else { error.with_message(&message) };
         self.tell(refused.from, Incoming::Refused { id, error });
     }
 

@@ -263,7 +263,7 @@ impl WebSocketLink {
                     warn!(code = error.code.as_str(), "relay refuses the app token");
                     self.tell_all(|| Incoming::Trouble(error.clone()));
                 }
-                Err(_) => {}
+                Err(error) => self.state.failed(&error),
             }
         }
     }
