@@ -325,7 +325,7 @@ impl Relay {
         self.flying.insert((Instant::now() + delay, self.count), flying);
     }
 
-    /// A fingerprint of all that was sent.
+    /// A fingerprint of every sealed message that was sent.
     pub(super) fn trace(&self) -> u64 {
         self.trace.finish()
     }

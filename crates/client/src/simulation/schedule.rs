@@ -39,7 +39,7 @@ pub struct Outcome {
     pub crashes: usize,
     /// Records lost or brought back from an old copy.
     pub resets: usize,
-    /// Of every byte that was sent: the same each time that the schedule is run.
+    /// A fingerprint of every sealed message that was sent: the same each time that the schedule is run.
     pub trace: u64,
 }
 

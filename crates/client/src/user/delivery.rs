@@ -142,7 +142,7 @@ impl User {
     }
 
     /// The order of a map must decide nothing.
-    fn sorted_peers(&self) -> Vec<String> {
+    pub(super) fn sorted_peers(&self) -> Vec<String> {
         let waiting = |peer: &&Peer| peer.record().is_some_and(PeerRecord::is_active);
         let peers = self.peers.iter().filter(|(_, peer)| waiting(peer));
         let mut ids: Vec<String> = peers.map(|(id, _)| id.clone()).collect();

@@ -320,8 +320,7 @@ impl User {
             refuse(command);
         }
         let mut step = Step::default();
-        let peers: Vec<String> = self.peers.keys().cloned().collect();
-        for id in peers {
+        for id in self.sorted_peers() {
             let unsent = self.peers.get_mut(&id).map(Peer::abandon).unwrap_or_default();
             unsent.into_iter().for_each(|seq| self.withdraw(&id, seq, &mut step));
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use stvor_client::{Changes, ReplayCache, SessionStore, StoreError, Stores, TofuStore};
-use stvor_protocol::{PeerRecord, UserRecord};
+use stvor_protocol::{IdentityKeyPair, PeerRecord, UserRecord};
 
 /// What a store is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,8 +29,8 @@ pub(crate) enum Call {
     Verify,
 }
 
-/// The same stores, but that `at` is told of each call beforehand; what it fails with the call
-/// fails with.
+/// The same stores, but that `at` is told of each call beforehand, and of a save once more when it
+/// is done; what it fails with the call fails with.
 pub(crate) fn watched<At, Answer>(inner: &Stores, at: At) -> Stores
 where
     At: Fn(Call) -> Answer + Send + Sync + 'static,
@@ -78,6 +78,14 @@ struct Watched {
 
 #[async_trait]
 impl SessionStore for Watched {
+    fn identify(&self, user_id: &str, identity: &IdentityKeyPair) {
+        self.inner.sessions.identify(user_id, identity);
+    }
+
+    fn was_kept(&self, user_id: &str, peer_id: &str) -> bool {
+        self.inner.sessions.was_kept(user_id, peer_id)
+    }
+
     async fn load(&self, user_id: &str, peer_id: &str) -> Result<Option<PeerRecord>, StoreError> {
         (self.at)(Call::Load { peer: peer_id.to_owned() }).await?;
         self.inner.sessions.load(user_id, peer_id).await
