@@ -93,6 +93,29 @@ describe('a message counts as handled', () => {
     assert.equal((await errors.next()).message, String.raw`A message handler failed, which was given a\u{1b}[2J\u{a}\u{202e}b of "alice".`);
   });
 
+  test('never, while its handler is not done: a warning tells of it once', async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const printed = [];
+    const { inbox, told, push } = opened((message, code) => printed.push([code, message]));
+    let done;
+    inbox.onMessage(() => new Promise((resolve) => (done = resolve)));
+    push('one', 'two', 'three');
+    inbox.run();
+    t.mock.timers.tick(30_000);
+    done(); // in time
+    await turn();
+    t.mock.timers.tick(30_000);
+    assert.deepEqual(printed, []);
+    for (let looks = 0; looks < 5; looks++) t.mock.timers.tick(30_000);
+    assert.deepEqual(printed, [['STVOR_HANDLER_PENDING', 'A message handler has not completed for 30 seconds, and all later messages wait for it: it was given m of "alice".']]);
+    done();
+    await turn();
+    for (let looks = 0; looks < 5; looks++) t.mock.timers.tick(30_000);
+    assert.equal(printed.length, 1);
+    assert.equal(told.reduce((sum, count) => sum + count, 0), 2);
+    inbox.close();
+  });
+
   test('when its content cannot be read: INVALID_CONTENT instead of a call', async () => {
     const { inbox, told } = opened();
     const [messages, errors] = [[], new Queue()];

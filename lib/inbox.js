@@ -5,6 +5,9 @@ const { StvorError, printable } = require('./errors.js');
 const { handler, warn } = require('./arguments.js');
 const { messageOf } = require('./message.js');
 
+/** A message that is still being handled at two looks in a row is told of. */
+const LOOK_EVERY_MS = 30_000;
+
 /** Handled messages are cut off the queue this many at a time: cutting costs its whole length. */
 const FORGET_AFTER = 1_024;
 
@@ -27,6 +30,10 @@ class Inbox {
   #waiting = [];
   #taken = 0;
   #running = false;
+  /** The message whose handlers are being awaited. */
+  #awaited;
+  /** Looks, while messages come, whether that is still the same one; stays when it has told. */
+  #looking;
   #closed = false;
   #delivered = false;
   #holdUntil;
@@ -118,10 +125,30 @@ class Inbox {
       const arrival = this.#next();
       const message = this.#read(arrival);
       const pending = message && this.#call(message, arrival);
-      if (pending !== undefined) await this.#settle(pending, arrival);
+      if (pending !== undefined) {
+        this.#awaited = arrival;
+        if (this.#looking === undefined) this.#look();
+        await this.#settle(pending, arrival);
+        this.#awaited = undefined;
+      }
       this.#count();
     }
     this.#running = false;
+  }
+
+  /** Warns, once, of a handler that takes very long: every later message waits for it without a sign. */
+  #look(last) {
+    this.#looking = setTimeout(() => {
+      const now = this.#awaited;
+      if (now === undefined) {
+        this.#looking = undefined;
+      } else if (now !== last) {
+        this.#look(now);
+      } else {
+        const what = printable(`${now.id} of "${now.senderId}"`);
+        this.#warn(`A message handler has not completed for ${LOOK_EVERY_MS / 1_000} seconds, and all later messages wait for it: it was given ${what}.`, 'STVOR_HANDLER_PENDING');
+      }
+    }, LOOK_EVERY_MS).unref();
   }
 
   #next() {
@@ -220,6 +247,7 @@ class Inbox {
   /** No handler is called any more; what waits is dropped. */
   close() {
     this.#reportHandled();
+    clearTimeout(this.#looking);
     this.#closed = true;
     this.#receipts = [];
     this.#waiting = [];
