@@ -136,13 +136,13 @@ impl User {
     }
 
     pub(super) fn probe_all(&mut self, step: &mut Step) {
-        for id in self.sorted_peers() {
+        for id in self.active_peers() {
             self.probe_soon(&id, step);
         }
     }
 
-    /// The order of a map must decide nothing.
-    pub(super) fn sorted_peers(&self) -> Vec<String> {
+    /// Those with whom something is under way, sorted: the order of a map must decide nothing.
+    fn active_peers(&self) -> Vec<String> {
         let waiting = |peer: &&Peer| peer.record().is_some_and(PeerRecord::is_active);
         let peers = self.peers.iter().filter(|(_, peer)| waiting(peer));
         let mut ids: Vec<String> = peers.map(|(id, _)| id.clone()).collect();
@@ -153,7 +153,7 @@ impl User {
     /// What the handlers have completed is told before the user leaves.
     pub(super) fn last_receipts(&mut self, step: &mut Step) {
         let until_ms = self.clock.now_ms() + LAST_CALL_MS;
-        for id in self.sorted_peers() {
+        for id in self.active_peers() {
             self.say(&id, until_ms, step);
         }
     }

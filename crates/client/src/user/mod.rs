@@ -320,7 +320,9 @@ impl User {
             refuse(command);
         }
         let mut step = Step::default();
-        for id in self.sorted_peers() {
+        let mut peers: Vec<String> = self.peers.keys().cloned().collect();
+        peers.sort_unstable(); // the order of a map must decide nothing
+        for id in peers {
             let unsent = self.peers.get_mut(&id).map(Peer::abandon).unwrap_or_default();
             unsent.into_iter().for_each(|seq| self.withdraw(&id, seq, &mut step));
         }
