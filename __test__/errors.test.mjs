@@ -135,7 +135,7 @@ test('CLIENT_NOT_READY: after disconnect, and on classes made by hand', async (t
   const error = await rejection(alice.send('bob', 'x'));
   assert.equal(error.code, 'CLIENT_NOT_READY');
   assert.equal(error.message, 'Client is not ready. Call connect() first and await it.');
-  assert.equal(error.action, 'Await app.connect() before sending messages; after disconnect(), connect again.');
+  assert.equal(error.action, 'Await app.connect() before sending messages; after client.disconnect(), connect again, after app.disconnect() with a new app.');
   assert.equal(error.retryable, false);
   assert.equal((await rejection(alice.waitForUser('bob'))).code, 'CLIENT_NOT_READY');
   await app.disconnect();
@@ -153,7 +153,7 @@ test('CONNECTED_ELSEWHERE: the same user connected a second time, told where not
   const error = await told.next();
   assert.equal(error.code, 'CONNECTED_ELSEWHERE');
   assert.equal(error.message, 'Another client has connected as "bob": the relay delivers to that one, and nothing more arrives here.');
-  assert.equal(error.action, 'If that is not meant, disconnect one of the two. Whoever connects last is delivered to.');
+  assert.equal(error.action, 'If that is not meant, disconnect both, then connect the one that is to stay: whoever connects last is delivered to.');
   assert.equal(error.retryable, false);
   await alice.send('bob', 'hello');
   assert.equal((await arrived.next()).content, 'hello');

@@ -31,6 +31,27 @@ describe('a message counts as handled', () => {
     assert.deepEqual(told, [3]);
   });
 
+  for (const [kind, handler] of [['synchronous', (work) => () => work()], ['asynchronous, waiting for nothing', (work) => async () => work()]]) {
+    test(`soon, however many wait, and the rest of the program goes on meanwhile: ${kind}`, async () => {
+      const { inbox, told, push } = opened();
+      let handled = 0;
+      const turns = [];
+      const work = () => {
+        for (const end = performance.now() + 3; performance.now() < end;);
+        handled += 1;
+      };
+      inbox.onMessage(handler(work));
+      push(...Array.from({ length: 60 }, String));
+      const watching = setInterval(() => turns.push(handled), 1);
+      await inbox.run();
+      clearInterval(watching);
+      await turn();
+      assert.equal(told.reduce((sum, count) => sum + count, 0), 60);
+      assert.ok(told.length >= 10 && Math.max(...told) <= 10, `told of ${told}`);
+      assert.ok(turns.length >= 10, `other turns at ${turns}`);
+    });
+  }
+
   test('when what asynchronous handlers return has settled, not before', async () => {
     const { inbox, told, push } = opened();
     const gates = new Map();

@@ -205,8 +205,8 @@ describe('a logger', () => {
   });
 
   test('works in worker threads, which end by themselves', async (t) => {
-    const workerData = { appToken: TOKEN, relayUrl: (await mockRelay(t)).url };
-    const workers = [1, 2].map(() => new Worker(new URL('./support/logging-worker.cjs', import.meta.url), { workerData }));
+    const config = { appToken: TOKEN, relayUrl: (await mockRelay(t)).url };
+    const workers = ['alice', 'bob'].map((userId) => new Worker(new URL('./support/logging-worker.cjs', import.meta.url), { workerData: { config, userId } }));
     const apps = await Promise.all(workers.map(async (worker) => {
       const events = [];
       worker.on('message', (event) => events.push(event));

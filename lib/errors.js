@@ -103,7 +103,7 @@ function clientNotReady() {
   return new StvorError(
     'CLIENT_NOT_READY',
     'Client is not ready. Call connect() first and await it.',
-    'Await app.connect() before sending messages; after disconnect(), connect again.',
+    'Await app.connect() before sending messages; after client.disconnect(), connect again, after app.disconnect() with a new app.',
   );
 }
 

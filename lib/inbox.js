@@ -5,6 +5,9 @@ const { StvorError, printable } = require('./errors.js');
 const { handler, warn } = require('./arguments.js');
 const { messageOf } = require('./message.js');
 
+/** Handlers that wait for nothing let the rest of the program go on after so long. */
+const SLICE_MS = 10;
+
 /** A message that is still being handled at two looks in a row is told of. */
 const LOOK_EVERY_MS = 30_000;
 
@@ -121,6 +124,7 @@ class Inbox {
   async run() {
     if (this.#running) return;
     this.#running = true;
+    let began = performance.now();
     while (this.#messageHandlers.size > 0 && this.#taken < this.#waiting.length) {
       const arrival = this.#next();
       const message = this.#read(arrival);
@@ -132,6 +136,10 @@ class Inbox {
         this.#awaited = undefined;
       }
       this.#count();
+      if (performance.now() - began > SLICE_MS) {
+        await nextTurn(); // in which what was handled is told as well
+        began = performance.now();
+      }
     }
     this.#running = false;
   }
@@ -254,6 +262,8 @@ class Inbox {
     this.#taken = 0;
   }
 }
+
+const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
 
 function causeText(cause) {
   try {

@@ -5,7 +5,7 @@ const { createApp } = require('@stvor/sdk');
 
 (async () => {
   const logger = (level, message, fields) => parentPort.postMessage({ level, message, fields });
-  const app = await createApp({ ...workerData, logger });
-  await app.connect('worker');
+  const app = await createApp({ ...workerData.config, logger });
+  await app.connect(workerData.userId);
   await app.disconnect();
 })();

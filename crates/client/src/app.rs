@@ -161,6 +161,7 @@ impl App {
         stores: Stores,
         events: Arc<dyn Events>,
     ) -> Result<Client, Error> {
+        let identity_is_new = stores.identity.is_to_be_made(user_id);
         let identity = stores.identity.identity_key_pair(user_id).await;
         let identity = identity.map_err(|error| self.inner.counters.storage(&error))?;
         self.check_identity(user_id, &stores.identity, identity.public())?;
@@ -178,6 +179,7 @@ impl App {
         let task = UserTask {
             id: id.clone(),
             own,
+            identity_made_ms: identity_is_new.then_some(now_ms),
             stores,
             link,
             events,

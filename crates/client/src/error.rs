@@ -224,7 +224,7 @@ impl Error {
         Self::new(
             Code::ClientNotReady,
             "Client is not ready. Call connect() first and await it.",
-            "Await app.connect() before sending messages; after disconnect(), connect again.",
+            "Await app.connect() before sending messages; after client.disconnect(), connect again, after app.disconnect() with a new app.",
         )
     }
 
@@ -234,7 +234,7 @@ impl Error {
             format!(
                 "Another client has connected as {user:?}: the relay delivers to that one, and nothing more arrives here."
             ),
-            "If that is not meant, disconnect one of the two. Whoever connects last is delivered to.",
+            "If that is not meant, disconnect both, then connect the one that is to stay: whoever connects last is delivered to.",
         )
     }
 

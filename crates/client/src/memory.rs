@@ -87,6 +87,10 @@ impl Nonces {
 
 #[async_trait]
 impl IdentityStore for MemoryStore {
+    fn is_to_be_made(&self, user_id: &str) -> bool {
+        self.with(user_id, |user| user.identity.is_none())
+    }
+
     async fn identity_key_pair(&self, user_id: &str) -> Result<IdentityKeyPair, StoreError> {
         let fresh = || IdentityKeyPair::generate(&mut OsRandom::default());
         Ok(self.with(user_id, |user| user.identity.get_or_insert_with(fresh).clone()))

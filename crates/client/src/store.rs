@@ -54,6 +54,11 @@ impl StoreError {
 /// Keeps a user's identity: made once, never replaced (I6).
 #[async_trait]
 pub trait IdentityStore: Send + Sync {
+    /// Whether the user's identity is still to be made, by whoever calls first. Only a store knows
+    /// that which keeps identities no longer than the process.
+    fn is_to_be_made(&self, _user_id: &str) -> bool {
+        false
+    }
     /// The user's identity; made and kept at the first call, whoever calls first.
     async fn identity_key_pair(&self, user_id: &str) -> Result<IdentityKeyPair, StoreError>;
 }

@@ -155,6 +155,7 @@ impl Party {
             clock,
             random,
             stock: STOCK,
+            identity_made_ms: None,
             attachment,
             stay,
         };

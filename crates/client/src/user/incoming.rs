@@ -131,12 +131,8 @@ impl User {
         let Some(peer) = self.peers.get(&from) else { return };
         if !is_expected(peer, &message) {
             let after_ms = message.begun_ms();
-            return self.not_opened(
-                envelope,
-                &Decrypt4Error::IdentityMismatch.into(),
-                after_ms,
-                step,
-            );
+            let error = Decrypt4Error::IdentityMismatch.into();
+            return self.not_opened(envelope, &error, after_ms, true, step);
         }
         let (now_ms, after_ms) = (self.clock.now_ms(), message.begun_ms());
         let nonce = nonce_of(&field.header);
@@ -158,7 +154,15 @@ impl User {
             Some(Ok((opened, record))) => {
                 self.opened_wire4(envelope, opened, record, nonce, step).await;
             }
-            Some(Err(error)) => self.not_opened(envelope, &error, after_ms, step),
+            Some(Err(error)) => {
+                let identity = self.own.prekeys().local_keys().identity_key();
+                let is_ours = !self.never_met(&from) || message.is_begun_with(parties, identity);
+                if !is_ours && self.is_left_over(&message) {
+                    debug!(peer = from, "left over for an earlier identity");
+                    return step.settled.extend(envelope.delivery);
+                }
+                self.not_opened(envelope, &error, after_ms, is_ours, step);
+            }
             None => {}
         }
     }
@@ -314,12 +318,14 @@ impl User {
         }
     }
 
-    /// A message of wire 4 was refused; its sender may need a new session.
+    /// A message of wire 4 was refused; its sender may need a new session, if what they have `is_ours`
+    /// and not with an identity that we had before.
     fn not_opened(
         &mut self,
         envelope: Envelope,
         error: &OpenError,
         after_ms: u64,
+        is_ours: bool,
         step: &mut Step,
     ) {
         let from = envelope.from.clone();
@@ -339,12 +345,26 @@ impl User {
                 self.ask_who_it_is(envelope, step)
             }
             error => {
-                if error.calls_for_a_new_session() {
+                if is_ours && error.calls_for_a_new_session() {
                     self.heal(&from, after_ms, step);
                 }
                 self.reject(envelope, Error::decryption_failed(&from), step);
             }
         }
+    }
+
+    /// Whether nothing can have been agreed with a peer: our identity is as new as this stay, and no
+    /// message of theirs has opened. There is nothing to heal then, and a relay may show keys of theirs that
+    /// are as old as the message: those are not to be pinned because of it.
+    fn never_met(&self, peer_id: &str) -> bool {
+        self.identity_made_ms.is_some() && self.peers.get(peer_id).and_then(Peer::record).is_none()
+    }
+
+    /// Whether a message is of an answered session and older than our identity, by its own account: what
+    /// a relay had kept for the one before.
+    fn is_left_over(&self, message: &Message4<'_>) -> bool {
+        let is_older = |made_ms| message.timestamp_ms() < made_ms;
+        !message.has_handshake() && self.identity_made_ms.is_some_and(is_older)
     }
 
     /// Perhaps the peer has new keys, of which the relay has not told: asks, once in a while.

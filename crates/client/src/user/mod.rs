@@ -69,6 +69,8 @@ pub(crate) struct UserTask {
     pub(crate) id: Arc<str>,
     /// As committed.
     pub(crate) own: UserRecord,
+    /// When the identity was made, if that was for this stay: nobody has had a session with it before.
+    pub(crate) identity_made_ms: Option<u64>,
     pub(crate) stores: Stores,
     pub(crate) link: Link,
     pub(crate) events: Arc<dyn Events>,
@@ -87,6 +89,7 @@ pub(crate) struct UserTask {
 struct User {
     id: Arc<str>,
     own: UserRecord,
+    identity_made_ms: Option<u64>,
     stores: Stores,
     link: Link,
     events: Arc<dyn Events>,
@@ -151,7 +154,9 @@ impl UserTask {
     ) {
         let Self { id, own, stores, link, events, counters, timeout, .. } = self;
         let Self { legacy_peers, clock, mut random, stock, attachment, stay, .. } = self;
+        let identity_made_ms = self.identity_made_ms;
         let mut user = User {
+            identity_made_ms,
             in_flight: InFlight::new(&mut random),
             pace: Pace::default(),
             peers: HashMap::new(),

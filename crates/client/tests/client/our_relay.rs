@@ -84,3 +84,31 @@ async fn a_thousand_messages_in_flight_arrive_in_order() {
         send.await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn what_an_earlier_identity_has_left_at_the_relay_pins_nobody() {
+    let relay = OurRelay::start(0).await;
+    let alice = Person::join(&open(&relay.url()).await, "alice").await;
+    let mut bob = Person::join(&open(&relay.url()).await, "bob").await;
+    alice.send("bob", "to bob").await.unwrap();
+    assert_eq!(bob.next().await.1, "to bob");
+    alice.client.disconnect().await;
+    // A message of a session that was answered, and one that brings a handshake.
+    bob.send("alice", "to the first alice").await.unwrap();
+    let carol = Person::join(&open(&relay.url()).await, "carol").await;
+    carol.send("alice", "to the first alice").await.unwrap();
+    bob.client.disconnect().await;
+    carol.client.disconnect().await;
+
+    // All of them come again as somebody else.
+    let mut alice = Person::join(&open(&relay.url()).await, "alice").await;
+    let error = alice.error().await;
+    let about = error.peer_id.as_deref();
+    assert_eq!((error.code, about), (Code::DecryptionFailed, Some("carol")));
+    for name in ["bob", "carol"] {
+        let peer = Person::join(&open(&relay.url()).await, name).await;
+        peer.send("alice", "to the second alice").await.unwrap();
+        assert_eq!(alice.next().await, (name.into(), "to the second alice".into()));
+    }
+    assert!(alice.errors.try_recv().is_err());
+}

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use super::rank::Rank;
+use super::schedule::session_id;
 use super::trailer::Trailer;
-use super::{Decrypt4Error, SessionId};
+use super::{Decrypt4Error, Parties, SessionId};
 use crate::aead::TAG_LENGTH;
 use crate::curve;
 use crate::header::{HEADER_LENGTH, Header};
@@ -62,6 +64,15 @@ impl<'a> Message4<'a> {
     /// Whether it brings a handshake: its sender has not heard from us on its session.
     pub fn has_handshake(&self) -> bool {
         self.trailer.handshake.is_some()
+    }
+
+    /// Whether it brings a handshake, and one with `identity`, the recipient's of `parties`. The
+    /// session's id says so, and anybody can compute one that does.
+    pub fn is_begun_with(&self, parties: Parties<'_>, identity: &IdentityKey) -> bool {
+        let (Rank { begun_ms, id }, ephemeral) = (self.trailer.rank, &self.header.ratchet_key);
+        self.trailer.handshake.as_ref().is_some_and(|handshake| {
+            session_id(begun_ms, parties, identity, ephemeral, handshake.bytes) == id
+        })
     }
 
     /// Whose it says it is, if it brings a handshake. Costs a square root.

@@ -9,7 +9,7 @@ use super::handshake::Handshake;
 use super::message::Message4;
 use super::prekeys::KeySet;
 use super::rank::Rank;
-use super::schedule::{Secrets, Transcript, root_key, session_id};
+use super::schedule::{Secrets, Transcript, root_key};
 use super::session::{RankedSession, Ratchet, refused};
 use super::{Decrypt4Error, MAX_CLOCK_SKEW_MS, Parties, Prekeys, Sessions};
 use crate::curve;
@@ -92,12 +92,10 @@ impl Sessions {
         {
             return Err(Decrypt4Error::IdentityMismatch);
         }
-        let (rank, ephemeral) = (message.trailer.rank, &message.header.ratchet_key);
-        let id = session_id(rank.begun_ms, parties, our_identity, ephemeral, handshake.bytes);
-        if id != rank.id {
+        if !message.is_begun_with(parties, our_identity) {
             return Err(Decrypt4Error::Authentication);
         }
-        if self.is_retired(rank) { Err(self.not_held(message)) } else { Ok(()) }
+        if self.is_retired(message.trailer.rank) { Err(self.not_held(message)) } else { Ok(()) }
     }
 
     /// What to think of a message of a session that was dropped, or never was: late, unless it
