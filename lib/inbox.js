@@ -131,7 +131,7 @@ class Inbox {
       const pending = message && this.#call(message, arrival);
       if (pending !== undefined) {
         this.#awaited = arrival;
-        if (this.#looking === undefined) this.#look();
+        if (this.#looking === undefined && !this.#closed) this.#look();
         await this.#settle(pending, arrival);
         this.#awaited = undefined;
       }
@@ -156,7 +156,8 @@ class Inbox {
         const what = printable(`${now.id} of "${now.senderId}"`);
         this.#warn(`A message handler has not completed for ${LOOK_EVERY_MS / 1_000} seconds, and all later messages wait for it: it was given ${what}.`, 'STVOR_HANDLER_PENDING');
       }
-    }, LOOK_EVERY_MS).unref();
+    }, LOOK_EVERY_MS);
+    this.#looking.unref?.(); // which timers of others do not have
   }
 
   #next() {

@@ -356,8 +356,12 @@ impl User {
     /// Whether nothing can have been agreed with a peer: our identity is as new as this stay, and no
     /// message of theirs has opened. There is nothing to heal then, and a relay may show keys of theirs that
     /// are as old as the message: those are not to be pinned because of it.
+    ///
+    /// Where a relay does not announce, a session that heals is how peers learn of our new identity.
     fn never_met(&self, peer_id: &str) -> bool {
-        self.identity_made_ms.is_some() && self.peers.get(peer_id).and_then(Peer::record).is_none()
+        let announces = !self.link.fetches_bundles();
+        let is_new = announces && self.identity_made_ms.is_some();
+        is_new && self.peers.get(peer_id).and_then(Peer::record).is_none()
     }
 
     /// Whether a message is of an answered session and older than our identity, by its own account: what
